@@ -1,0 +1,95 @@
+//! What can go wrong with things that come from outside: files, configurations, ids, data.
+//!
+//! Mistakes in a program's own shapes are no [`Error`]: they panic at the caller's line.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with the offending value, what was expected, and where.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to read or write `path`.
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What stands there.
+        found: String,
+        /// What should stand there.
+        expected: String,
+    },
+    /// A setting has a value that it cannot have.
+    Config {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// Data does not fill the shape that it was given.
+    Shape {
+        /// The shape asked for.
+        shape: Vec<usize>,
+        /// How many elements there were.
+        elements: usize,
+    },
+    /// An id lies outside its vocabulary.
+    Id {
+        /// The id.
+        id: u32,
+        /// The vocabulary's size: ids are `0..vocabulary`.
+        vocabulary: usize,
+    },
+    /// A number that must be finite is not.
+    NotFinite {
+        /// Which number: the tensor and what it is for.
+        what: String,
+        /// Its value.
+        value: f64,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            Error::File { path, found, expected } => {
+                write!(f, "{}: found {found}, expected {expected}", path.display())
+            }
+            Error::Config { name, value, expected } => {
+                write!(f, "{name} = {value}: expected {expected}")
+            }
+            Error::Shape { shape, elements } => write!(
+                f,
+                "{elements} elements do not fill the shape {shape:?}, which holds {}",
+                shape.iter().product::<usize>()
+            ),
+            Error::Id { id, vocabulary } => {
+                write!(f, "id {id} is outside the vocabulary: expected 0..{vocabulary}")
+            }
+            Error::NotFinite { what, value } => {
+                write!(f, "{what} is {value}: expected a finite number")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! A gradient checker for any differentiable closure, straight-through estimators included.
+//!
+//! The base point is evaluated once, in `f64`; every discrete choice and stopped value on the way
+//! is [frozen](crate::Tape::freeze). The analytic Jacobian, one backward pass per output element,
+//! is then compared with central differences of the frozen function. Large Jacobians are compared
+//! by random projections instead.
+//!
+//! The error of an entry is |a - n| / max(|a|, |n|, m, noise / tolerance), where m is the largest
+//! entry of that input's Jacobian and noise = [`NOISE`] eps max|y| / h the rounding of the
+//! difference itself.
+
+use crate::params::Params;
+use crate::rng;
+use crate::tape::{Bound, Tape, Var};
+use crate::tensor::Tensor;
+use rand::Rng;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// How many roundings of max|y| a difference is taken to contain.
+pub const NOISE: f64 = 8.0;
+
+/// The step of the differences, relative to the size of the input.
+const STEP: f64 = 1e-4;
+
+/// Times that the step shrinks, 16-fold each, before an entry counts as wrong: a kink nearby then
+/// falls outside the step.
+const SHRINKS: i32 = 3;
+
+/// Jacobians of at most this many entries are checked entry by entry.
+const ENTRIES: usize = 20_000;
+
+/// Random projections of a larger one.
+const PROJECTIONS: u64 = 12;
+
+/// One compared derivative.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Which input: its number, or the parameter's name.
+    pub input: String,
+    /// Which element of it; `None` for a projection over all inputs.
+    pub index: Option<Vec<usize>>,
+    /// Which element of the output; `None` for a projection.
+    pub output: Option<Vec<usize>>,
+    /// What the backward rule says.
+    pub analytic: f64,
+    /// What differences of the forward pass say.
+    pub numeric: f64,
+    /// How far apart they are, by the module's measure.
+    pub error: f64,
+}
+
+/// What a check found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The entry with the largest error, where anything was compared.
+    pub worst: Option<Entry>,
+    /// Coordinates at which the function has a kink, so that it has no derivative to compare.
+    pub kinks: Vec<Entry>,
+    /// The largest error allowed.
+    pub tolerance: f64,
+    /// How many entries or projections were compared.
+    pub compared: usize,
+    /// Whether a second backward pass gave the same bits.
+    pub repeatable: bool,
+    /// The ops that were differentiated.
+    pub ops: BTreeSet<&'static str>,
+}
+
+impl Report {
+    /// The largest error, 0 where nothing was compared.
+    pub fn error(&self) -> f64 {
+        self.worst.as_ref().map_or(0.0, |entry| entry.error)
+    }
+
+    /// Every derivative agrees, there is no kink, and the pass can be repeated.
+    pub fn is_ok(&self) -> bool {
+        self.error() <= self.tolerance && self.kinks.is_empty() && self.repeatable
+    }
+
+    /// Panics with the report unless [`is_ok`](Report::is_ok); returns it otherwise.
+    #[track_caller]
+    pub fn assert_ok(self) -> Self {
+        assert!(self.is_ok(), "{self}");
+        self
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.index, &self.output) {
+            (Some(index), Some(output)) => write!(f, "d output{output:?} / d {}{index:?}", self.input)?,
+            _ => f.write_str("random projection over all inputs")?,
+        }
+        write!(f, ": analytic {:.9e}, numeric {:.9e}, error {:.2e}", self.analytic, self.numeric, self.error)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(kink) = self.kinks.first() {
+            writeln!(f, "not differentiable here, {} times, first at {kink}", self.kinks.len())?;
+        }
+        if !self.repeatable {
+            writeln!(f, "a second backward pass gave other bits than the first")?;
+        }
+        let verdict = if self.error() <= self.tolerance { "agree" } else { "DIFFER" };
+        write!(f, "gradients {verdict}: {} compared, tolerance {:.0e}", self.compared, self.tolerance)?;
+        match &self.worst {
+            Some(worst) => write!(f, ", worst {worst}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks the gradients of a closure from `N` leaves to one variable, at `base`, to 1e-7.
+///
+/// Write the closure in the call itself, or pass a `fn`.
+///
+/// ```
+/// use dpq::{Tensor, gradcheck};
+/// let x = Tensor::from([[1.0, -2.0], [0.5, 3.0]]);
+/// let w = Tensor::from([[0.3], [-0.7]]);
+/// gradcheck([x, w], |[x, w]| x.matmul(w).tanh()).assert_ok();
+/// ```
+///
+/// # Panics
+/// If the closure freezes other values when evaluated again.
+pub fn gradcheck<const N: usize>(
+    base: [Tensor<f64>; N],
+    f: impl for<'t> Fn([Var<'t, f64>; N]) -> Var<'t, f64>,
+) -> Report {
+    Gradcheck::default().run(base, f)
+}
+
+/// Checks the gradients of a closure from bound parameters to one variable, to 1e-7.
+///
+/// The closure sees a pass that trains, but nothing it asks for has effects: statistics stay.
+///
+/// # Panics
+/// If the closure freezes other values when evaluated again.
+pub fn gradcheck_params(params: &Params<f64>, f: impl for<'t> Fn(&Bound<'t, f64>) -> Var<'t, f64>) -> Report {
+    Gradcheck::default().run_params(params, f)
+}
+
+/// A check with other settings than [`gradcheck`]'s.
+///
+/// ```
+/// use dpq::{Tensor, Gradcheck};
+/// let check = Gradcheck { tolerance: 1e-9, ..Gradcheck::default() };
+/// check.run([Tensor::from([1.0, 2.0])], |[x]| x * x).assert_ok();
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Gradcheck {
+    /// The largest error allowed. 1e-7 by default.
+    pub tolerance: f64,
+    /// Seed of the random projections and cotangents. 0 by default.
+    pub seed: u64,
+}
+
+impl Default for Gradcheck {
+    fn default() -> Self {
+        Gradcheck { tolerance: 1e-7, seed: 0 }
+    }
+}
+
+impl Gradcheck {
+    /// As [`gradcheck`].
+    ///
+    /// # Panics
+    /// As [`gradcheck`].
+    pub fn run<const N: usize>(
+        &self,
+        base: [Tensor<f64>; N],
+        f: impl for<'t> Fn([Var<'t, f64>; N]) -> Var<'t, f64>,
+    ) -> Report {
+        let names = (0..N).map(|i| format!("input{i}")).collect();
+        self.check(names, base.to_vec(), &|tape, values| {
+            let leaves: [Var<'_, f64>; N] = std::array::from_fn(|i| tape.leaf(values[i].clone()));
+            (leaves.to_vec(), f(leaves))
+        })
+    }
+
+    /// As [`gradcheck_params`].
+    ///
+    /// # Panics
+    /// As [`gradcheck_params`].
+    pub fn run_params(
+        &self,
+        params: &Params<f64>,
+        f: impl for<'t> Fn(&Bound<'t, f64>) -> Var<'t, f64>,
+    ) -> Report {
+        let trained: Vec<_> = params.ids().filter(|&id| params.is_trained(id)).collect();
+        let names = trained.iter().map(|&id| params.name(id).to_string()).collect();
+        let base = trained.iter().map(|&id| params.get(id).clone()).collect();
+        self.check(names, base, &|tape, values| {
+            let mut perturbed = params.clone();
+            for (&id, value) in trained.iter().zip(values) {
+                perturbed.set(id, value.clone());
+            }
+            let bound = tape.train(&perturbed);
+            (trained.iter().map(|&id| bound[id]).collect(), f(&bound))
+        })
+    }
+
+    fn check(&self, names: Vec<String>, base: Vec<Tensor<f64>>, run: Run<'_>) -> Report {
+        let mut tape = Tape::new();
+        tape.record_frozen();
+        let outputs = {
+            let (_, y) = run(&tape, &base);
+            y.shape().elements()
+        };
+        let entries = outputs * base.iter().map(|x| x.data().len()).sum::<usize>();
+        let mut report = Report {
+            worst: None,
+            kinks: Vec::new(),
+            tolerance: self.tolerance,
+            compared: 0,
+            repeatable: true,
+            ops: BTreeSet::new(),
+        };
+        // The base point's analytic side, on the tape that recorded it.
+        let (shape, rows, projections) = {
+            tape.reset();
+            tape.record_frozen();
+            let (leaves, y) = run(&tape, &base);
+            let shape = y.shape();
+            let whole = self.random(shape.elements(), "cotangent", 0);
+            let cotangent = Tensor::new(shape, whole).expect("as long as the output");
+            let first = tape.backward_from(&[(y, cotangent.clone())]);
+            let second = tape.backward_from(&[(y, cotangent)]);
+            report.repeatable = leaves.iter().all(|&x| first.dense(x) == second.dense(x));
+            report.ops.extend(tape.differentiated(&first));
+            let backward = |seed: Vec<f64>| -> Vec<Tensor<f64>> {
+                let grads = tape.backward_from(&[(y, Tensor::new(shape, seed).expect("as long as the output"))]);
+                leaves.iter().map(|&x| grads.dense(x)).collect()
+            };
+            let unit = |k| (0..outputs).map(|i| f64::from(u8::from(i == k))).collect();
+            if entries <= ENTRIES {
+                (shape, (0..outputs).map(|k| backward(unit(k))).collect(), Vec::new())
+            } else {
+                let cotangents = (0..PROJECTIONS).map(|k| self.random(outputs, "cotangent", k + 1));
+                (shape, Vec::new(), cotangents.map(|u| (u.clone(), backward(u))).collect::<Vec<_>>())
+            }
+        };
+        let mut difference = Differences { tape, run, base: &base };
+        if entries <= ENTRIES {
+            for (input, name) in names.iter().enumerate() {
+                self.check_entries(&mut difference, input, name, &shape, &rows, &mut report);
+            }
+        } else {
+            for (k, (cotangent, gradients)) in projections.iter().enumerate() {
+                self.check_projection(&mut difference, k as u64, cotangent, gradients, &mut report);
+            }
+        }
+        report
+    }
+
+    /// Every entry of one input's Jacobian; `rows[k]` are the gradients of output element k.
+    fn check_entries(
+        &self,
+        difference: &mut Differences<'_>,
+        input: usize,
+        name: &str,
+        shape: &[usize],
+        rows: &[Vec<Tensor<f64>>],
+        report: &mut Report,
+    ) {
+        let size = scale(difference.base[input].data());
+        let largest = |x: f64, row: &Vec<Tensor<f64>>| row[input].data().iter().fold(x, |x, a| x.max(a.abs()));
+        let largest = rows.iter().fold(0.0, largest);
+        for i in 0..difference.base[input].data().len() {
+            let tangent = |h: f64| vec![(input, i, h)];
+            let h = STEP * size;
+            let mut slope = difference.along(&tangent, h);
+            for (k, row) in rows.iter().enumerate() {
+                let analytic = row[input].data()[i];
+                let entry = |slope: &Slope| Entry {
+                    input: name.to_string(),
+                    index: Some(unravel(i, &difference.base[input].shape())),
+                    output: Some(unravel(k, shape)),
+                    analytic,
+                    numeric: slope.central[k],
+                    error: self.error(analytic, slope.central[k], largest, slope.noise),
+                };
+                let mut found = entry(&slope);
+                for shrink in 1..=SHRINKS {
+                    if found.error <= self.tolerance || slope.has_kink(k) {
+                        break;
+                    }
+                    let closer = difference.along(&tangent, h / 16_f64.powi(shrink));
+                    let again = Entry {
+                        numeric: closer.central[k],
+                        error: self.error(analytic, closer.central[k], largest, closer.noise),
+                        ..found.clone()
+                    };
+                    if again.error <= self.tolerance || closer.has_kink(k) {
+                        found = again;
+                        slope = closer;
+                    }
+                }
+                report.compared += 1;
+                if slope.has_kink(k) {
+                    report.kinks.push(found);
+                } else {
+                    report.note(found);
+                }
+            }
+        }
+    }
+
+    /// < cotangent, J tangent > for one random tangent over all inputs.
+    fn check_projection(
+        &self,
+        difference: &mut Differences<'_>,
+        k: u64,
+        cotangent: &[f64],
+        gradients: &[Tensor<f64>],
+        report: &mut Report,
+    ) {
+        let mut direction = Vec::new();
+        for (input, x) in difference.base.iter().enumerate() {
+            let size = scale(x.data());
+            let random = self.random(x.data().len(), "tangent", k * 1000 + input as u64);
+            direction.extend(random.into_iter().enumerate().map(|(i, t)| (input, i, t * size)));
+        }
+        let tangent = |h: f64| direction.iter().map(|&(input, i, t)| (input, i, h * t)).collect();
+        let shares = direction.iter().map(|&(input, i, t)| gradients[input].data()[i] * t);
+        let analytic: f64 = shares.clone().sum();
+        let size = shares.map(|share| share * share).sum::<f64>().sqrt();
+        let slope = difference.along(&tangent, STEP);
+        let numeric: f64 = slope.central.iter().zip(cotangent).map(|(y, u)| y * u).sum();
+        let noise = slope.noise * cotangent.iter().map(|u| u * u).sum::<f64>().sqrt();
+        let error = self.error(analytic, numeric, size, noise);
+        report.compared += 1;
+        report.note(Entry { input: "all".into(), index: None, output: None, analytic, numeric, error });
+    }
+
+    fn error(&self, analytic: f64, numeric: f64, largest: f64, noise: f64) -> f64 {
+        let size = analytic.abs().max(numeric.abs()).max(largest).max(noise / self.tolerance);
+        let error = (analytic - numeric).abs() / size;
+        match (size > 0.0, error.is_nan()) {
+            (false, false) | (false, true) if analytic == numeric => 0.0,
+            (_, true) => f64::INFINITY,
+            _ => error,
+        }
+    }
+
+    /// Numbers between 0.5 and 1.5 with random signs: none too small to matter.
+    fn random(&self, n: usize, purpose: &str, k: u64) -> Vec<f64> {
+        let mut rng = rng::stream(self.seed, purpose, k);
+        let mut draw = || {
+            let bits = rng.next_u64();
+            let size = 0.5 + (bits >> 12) as f64 / (1_u64 << 52) as f64;
+            if bits & 1 == 0 { size } else { -size }
+        };
+        (0..n).map(|_| draw()).collect()
+    }
+}
+
+impl Report {
+    fn note(&mut self, entry: Entry) {
+        if self.worst.as_ref().is_none_or(|worst| entry.error > worst.error) {
+            self.worst = Some(entry);
+        }
+    }
+}
+
+/// Binds values to leaves of a tape and evaluates the closure.
+type Run<'a> = &'a dyn for<'t> Fn(&'t Tape<f64>, &[Tensor<f64>]) -> (Vec<Var<'t, f64>>, Var<'t, f64>);
+
+/// Evaluations of the frozen function near the base point.
+struct Differences<'a> {
+    tape: Tape<f64>,
+    run: Run<'a>,
+    base: &'a [Tensor<f64>],
+}
+
+/// Derivatives of every output element along one direction.
+struct Slope {
+    /// Central differences with steps h and h/2, extrapolated to step 0.
+    central: Vec<f64>,
+    /// |f(+) - 2 f(0) + f(-)| / step for both steps: halved in turn where f is smooth, equal at a
+    /// kink.
+    gaps: [Vec<f64>; 2],
+    noise: f64,
+}
+
+impl Slope {
+    fn has_kink(&self, k: usize) -> bool {
+        let [wide, narrow] = [self.gaps[0][k], self.gaps[1][k]];
+        narrow > 0.75 * wide && narrow > 1e-6 * self.central[k].abs() + 100.0 * self.noise
+    }
+}
+
+impl Differences<'_> {
+    fn evaluate(&mut self, steps: &[(usize, usize, f64)]) -> Vec<f64> {
+        let mut values = self.base.to_vec();
+        for &(input, i, step) in steps {
+            values[input].data_mut()[i] += step;
+        }
+        self.tape.reset();
+        self.tape.replay_frozen();
+        let (_, y) = (self.run)(&self.tape, &values);
+        y.value().data().to_vec()
+    }
+
+    /// Along the direction whose step of length h is `tangent(h)`.
+    fn along(&mut self, tangent: &dyn Fn(f64) -> Vec<(usize, usize, f64)>, h: f64) -> Slope {
+        let middle = self.evaluate(&[]);
+        let [near_up, near_down, up, down] =
+            [h / 2.0, -h / 2.0, h, -h].map(|step| self.evaluate(&tangent(step)));
+        let n = middle.len();
+        let gap = |up: &[f64], down: &[f64], h: f64| -> Vec<f64> {
+            (0..n).map(|k| (up[k] - 2.0 * middle[k] + down[k]).abs() / h).collect()
+        };
+        let extrapolated = |k| {
+            let (wide, narrow) = ((up[k] - down[k]) / (2.0 * h), (near_up[k] - near_down[k]) / h);
+            (4.0 * narrow - wide) / 3.0
+        };
+        Slope {
+            central: (0..n).map(extrapolated).collect(),
+            gaps: [gap(&up, &down, h), gap(&near_up, &near_down, h / 2.0)],
+            noise: NOISE * f64::EPSILON * scale_or_zero(&middle) / h,
+        }
+    }
+}
+
+/// The largest absolute value, at least tiny.
+fn scale(x: &[f64]) -> f64 {
+    let largest = scale_or_zero(x);
+    if largest > 0.0 { largest } else { 1.0 }
+}
+
+fn scale_or_zero(x: &[f64]) -> f64 {
+    x.iter().fold(0.0, |m: f64, x| m.max(x.abs()))
+}
+
+/// The position of element i along every axis.
+fn unravel(mut i: usize, shape: &[usize]) -> Vec<usize> {
+    let mut index = vec![0; shape.len()];
+    for (axis, &length) in shape.iter().enumerate().rev() {
+        index[axis] = i % length;
+        i /= length;
+    }
+    index
+}

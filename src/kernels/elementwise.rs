@@ -1,0 +1,58 @@
+//! One function applied to every element, or to pairs of elements.
+
+use super::level;
+use crate::parallel;
+use crate::real::Real;
+use fearless_simd::{Simd, dispatch};
+
+/// Elements of a piece of work: long enough that handing it over costs little.
+pub(crate) const CHUNK: usize = 1 << 15;
+
+/// y\[i\] = f(x\[i\])
+pub(crate) fn map<T: Real>(x: &[T], y: &mut [T], f: impl Fn(T) -> T + Sync + Copy) {
+    assert_eq!(x.len(), y.len());
+    parallel::for_each_chunk(y, CHUNK, |i, y| {
+        let x = &x[i * CHUNK..][..y.len()];
+        dispatch!(level(), simd => vectorized(simd, || {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = f(*x);
+            }
+        }));
+    });
+}
+
+/// y\[i\] = f(a\[i\], b\[i\])
+pub(crate) fn zip<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Sync + Copy) {
+    assert!(a.len() == y.len() && b.len() == y.len());
+    parallel::for_each_chunk(y, CHUNK, |i, y| {
+        let (a, b) = (&a[i * CHUNK..][..y.len()], &b[i * CHUNK..][..y.len()]);
+        dispatch!(level(), simd => vectorized(simd, || {
+            for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+                *y = f(*a, *b);
+            }
+        }));
+    });
+}
+
+/// y\[i\] = f(y\[i\], x\[i\])
+pub(crate) fn update<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Sync + Copy) {
+    assert_eq!(x.len(), y.len());
+    parallel::for_each_chunk(y, CHUNK, |i, y| {
+        let x = &x[i * CHUNK..][..y.len()];
+        dispatch!(level(), simd => vectorized(simd, || {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = f(*y, *x);
+            }
+        }));
+    });
+}
+
+/// y\[i\] += x\[i\]
+pub(crate) fn add<T: Real>(y: &mut [T], x: &[T]) {
+    update(y, x, |y, x| y + x);
+}
+
+#[inline(always)]
+fn vectorized<S: Simd>(simd: S, f: impl FnOnce()) {
+    simd.vectorize(f);
+}

@@ -1,0 +1,194 @@
+//! exp, tanh and the logistic function in explicit vectors, without branches.
+//!
+//! e^x = 2^n e^r with n the integer nearest to x / ln 2 and |r| <= ln 2 / 2, where Taylor's series
+//! is as precise as the type. Adding [`Real::ROUNDER`] leaves n in the low bits, and a shift makes
+//! an exponent of them: no conversion to integers.
+
+use super::elementwise::CHUNK;
+use super::level;
+use crate::parallel;
+use crate::real::Real;
+use fearless_simd::{Simd, dispatch, prelude::*};
+
+/// x = n ln 2 + r + lost, for x between `EXP_MIN` and `EXP_MAX` or NaN: returns 2^n / 2, r, and what
+/// r's rounding lost.
+#[inline(always)]
+fn reduced<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> [T::Wide<S>; 3] {
+    let splat = |value: T| T::Wide::<S>::splat(simd, value);
+    let shifted = x.mul_add(splat(T::from_f64(std::f64::consts::LOG2_E)), splat(T::ROUNDER));
+    let n = shifted - T::ROUNDER;
+    let rough = n.mul_add(splat(-T::LN2_HIGH), x);
+    let r = n.mul_add(splat(-T::LN2_LOW), rough);
+    let lost = n.mul_add(splat(-T::LN2_LOW), rough - r);
+    let half_power = (shifted.to_bits() << T::MANTISSA_BITS) + T::HALF_BITS;
+    [T::Wide::<S>::from_bits(half_power), r, lost]
+}
+
+/// e^r - 1 - r = r^2 / 2! + r^3 / 3! + ... for |r| <= ln 2 / 2.
+#[inline(always)]
+fn series<S: Simd, T: Real>(simd: S, r: T::Wide<S>) -> T::Wide<S> {
+    let mut series = T::Wide::<S>::splat(simd, T::EXP_TERMS[T::EXP_TERMS.len() - 1]);
+    for &term in T::EXP_TERMS.iter().rev().skip(1) {
+        series = series.mul_add(r, T::Wide::<S>::splat(simd, term));
+    }
+    series * r * r
+}
+
+/// e^x within 2 units in the last place; 0 where the result would be subnormal, NaN for NaN.
+#[inline(always)]
+pub(crate) fn exp<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
+    let (low, high) = (T::Wide::<S>::splat(simd, T::EXP_MIN), T::Wide::<S>::splat(simd, T::EXP_MAX));
+    let x = x.simd_gt(high).select(high, x);
+    let x = x.simd_lt(low).select(low, x);
+    let [half_power, r, _] = reduced::<S, T>(simd, x);
+    let q = series::<S, T>(simd, r) + r;
+    let two = T::Wide::<S>::splat(simd, T::ONE + T::ONE);
+    q.mul_add(two, two) * half_power
+}
+
+/// tanh x within 2 units in the last place: with m = e^2|x| - 1 it is m / (m + 2), or from m = 2 on
+/// the more precise 1 - 2 / (m + 2), with the sign of x.
+#[inline(always)]
+pub(crate) fn tanh<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
+    let saturated = T::Wide::<S>::splat(simd, T::from_f64(40.0));
+    let double = x.abs() + x.abs();
+    let double = double.simd_gt(saturated).select(saturated, double);
+    let [half_power, r, lost] = reduced::<S, T>(simd, double);
+    let q = (series::<S, T>(simd, r) + lost) + r;
+    let power = half_power + half_power;
+    let m = power.mul_add(q, power - T::ONE);
+    let (one, two) = (T::Wide::<S>::splat(simd, T::ONE), T::Wide::<S>::splat(simd, T::ONE + T::ONE));
+    let large = m.simd_gt(two);
+    let sum = m + two;
+    let lost = (two - sum) + m;
+    let quotient = large.select(two, m) / sum;
+    // What the sum's rounding lost, over the sum, which is near 2 where it matters.
+    let small = (quotient * T::from_f64(-0.5)).mul_add(lost, quotient);
+    large.select(one - quotient, small).copysign(x)
+}
+
+/// sigma(x) = 1 / (1 + e^-x) within 2 units in the last place: with e = e^-|x| it is 1 / (1 + e) or,
+/// for negative x, e / (1 + e).
+#[inline(always)]
+pub(crate) fn sigmoid<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
+    let one = T::Wide::<S>::splat(simd, T::ONE);
+    let e = exp::<S, T>(simd, -x.abs());
+    let sum = e + one;
+    let lost = (one - sum) + e;
+    let quotient = x.simd_lt(T::Wide::<S>::splat(simd, T::ZERO)).select(e, one) / sum;
+    // What the sum's rounding lost, over the sum: somewhere between half of it and all of it.
+    (quotient * T::from_f64(-0.75)).mul_add(lost, quotient)
+}
+
+/// Which function [`apply`] computes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Function {
+    /// e^x
+    Exp,
+    /// tanh x
+    Tanh,
+    /// 1 / (1 + e^-x)
+    Sigmoid,
+}
+
+/// y\[i\] = f(x\[i\])
+pub(crate) fn apply<T: Real>(f: Function, x: &[T], y: &mut [T]) {
+    assert_eq!(x.len(), y.len());
+    parallel::for_each_chunk(y, CHUNK, |i, y| {
+        let x = &x[i * CHUNK..][..y.len()];
+        dispatch!(level(), simd => match f {
+            Function::Exp => each(simd, x, y, #[inline(always)] |x| exp::<_, T>(simd, x)),
+            Function::Tanh => each(simd, x, y, #[inline(always)] |x| tanh::<_, T>(simd, x)),
+            Function::Sigmoid => each(simd, x, y, #[inline(always)] |x| sigmoid::<_, T>(simd, x)),
+        });
+    });
+}
+
+/// Calls `f` for one vector after the other, the last filled up with zeros.
+#[inline(always)]
+fn each<S: Simd, T: Real>(simd: S, x: &[T], y: &mut [T], f: impl Fn(T::Wide<S>) -> T::Wide<S>) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let mut rest = y.chunks_exact_mut(T::LANES);
+            for (x, y) in x.chunks_exact(T::LANES).zip(&mut rest) {
+                f(T::Wide::<S>::from_slice(simd, x)).store_slice(y);
+            }
+            let rest = rest.into_remainder();
+            if !rest.is_empty() {
+                let last = partial::<S, T>(simd, &x[x.len() - rest.len()..], T::ZERO);
+                rest.copy_from_slice(&f(last).as_slice()[..rest.len()]);
+            }
+        },
+    );
+}
+
+/// The first lanes from `x`, which is shorter than a vector, the others `filling`.
+#[inline(always)]
+pub(crate) fn partial<S: Simd, T: Real>(simd: S, x: &[T], filling: T) -> T::Wide<S> {
+    let mut vector = T::Wide::<S>::splat(simd, filling);
+    vector.as_mut_slice()[..x.len()].copy_from_slice(x);
+    vector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worst_ulps<T: Real>(f: Function, exact: fn(f64) -> f64, range: std::ops::Range<f64>, flushed: f64) -> f64 {
+        let x: Vec<T> =
+            (0..200_001).map(|i| T::from_f64(range.start + (range.end - range.start) * i as f64 / 2e5)).collect();
+        let mut y = vec![T::ZERO; x.len()];
+        apply(f, &x, &mut y);
+        x.iter()
+            .zip(&y)
+            .map(|(x, y)| {
+                let exact = exact(x.to_f64());
+                let ulp = 2_f64.powi(exact.abs().max(1e-300).log2().floor() as i32) * T::EPSILON.to_f64();
+                if exact.abs() < flushed && y.to_f64() == 0.0 { 0.0 } else { (y.to_f64() - exact).abs() / ulp }
+            })
+            .fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn within_two_units_in_the_last_place_in_f32() {
+        let sigma = |x: f64| 1.0 / (1.0 + (-x).exp());
+        for (name, worst) in [
+            ("exp", worst_ulps::<f32>(Function::Exp, f64::exp, -88.0..88.7, 2e-38)),
+            ("exp near 0", worst_ulps::<f32>(Function::Exp, f64::exp, -1.0..1.0, 0.0)),
+            ("tanh", worst_ulps::<f32>(Function::Tanh, f64::tanh, -10.0..10.0, 0.0)),
+            ("tanh near 0", worst_ulps::<f32>(Function::Tanh, f64::tanh, -0.01..0.01, 0.0)),
+            ("sigmoid", worst_ulps::<f32>(Function::Sigmoid, sigma, -80.0..20.0, 0.0)),
+        ] {
+            assert!(worst <= 2.0, "{name}: {worst} ulp");
+        }
+    }
+
+    #[test]
+    fn within_a_few_units_in_the_last_place_in_f64() {
+        let sigma = |x: f64| 1.0 / (1.0 + (-x).exp());
+        for (name, worst) in [
+            ("exp", worst_ulps::<f64>(Function::Exp, f64::exp, -707.0..709.7, 0.0)),
+            ("tanh", worst_ulps::<f64>(Function::Tanh, f64::tanh, -20.0..20.0, 0.0)),
+            ("tanh near 0", worst_ulps::<f64>(Function::Tanh, f64::tanh, -0.01..0.01, 0.0)),
+            ("sigmoid", worst_ulps::<f64>(Function::Sigmoid, sigma, -600.0..20.0, 0.0)),
+        ] {
+            assert!(worst <= 4.0, "{name}: {worst} ulp");
+        }
+    }
+
+    #[test]
+    fn infinities_nans_and_signs() {
+        let x = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -0.0, 1e30];
+        let mut y = [0.0; 5];
+        apply(Function::Exp, &x, &mut y);
+        assert_eq!((y[0], y[1], y[3], y[4]), (f32::INFINITY, 0.0, 1.0, f32::INFINITY));
+        assert!(y[2].is_nan());
+        apply(Function::Tanh, &x, &mut y);
+        assert_eq!((y[0], y[1], y[4]), (1.0, -1.0, 1.0));
+        assert!(y[2].is_nan() && y[3] == 0.0 && y[3].is_sign_negative());
+        apply(Function::Sigmoid, &x, &mut y);
+        assert_eq!((y[0], y[1], y[3], y[4]), (1.0, 0.0, 0.5, 1.0));
+        assert!(y[2].is_nan());
+    }
+}

@@ -1,0 +1,19 @@
+//! Loops over slices and register tiles, compiled once per instruction set.
+//!
+//! Every kernel is safe Rust, generic over [`Real`](crate::real::Real) and over the instruction
+//! set, and is dispatched once per call to the widest one that the machine has. Sums run in a
+//! fixed number of lanes, so their bits do not depend on which one that is.
+
+pub(crate) mod elementwise;
+pub(crate) mod exponential;
+pub(crate) mod reduce;
+pub(crate) mod softmax;
+pub(crate) mod tile;
+
+use fearless_simd::Level;
+
+/// The instruction set that kernels are dispatched to.
+#[inline]
+pub(crate) fn level() -> Level {
+    Level::new()
+}

@@ -1,0 +1,102 @@
+//! The register tile of matrix products: a few rows times a few vectors of columns.
+
+use crate::real::Real;
+use fearless_simd::{Level, Simd, prelude::*};
+
+/// Rows of the largest tile.
+pub(crate) const ROWS: usize = 6;
+
+/// Vectors of columns of the largest tile: with 32 registers of 512 bits 6 x 4, with 16 of 256
+/// bits (two to a vector) 6 x 1.
+#[inline(always)]
+pub(crate) fn vectors(level: Level) -> usize {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if level.as_avx512().is_some() {
+        return 4;
+    }
+    let _ = level;
+    1
+}
+
+/// c = a b, or c += a b if `accumulate`, for one tile of `rows` x `vectors * LANES`.
+///
+/// `a` is packed depth x rows, `b` depth x (vectors * LANES); row r of the tile goes to
+/// `c[r][column..]`, as far as that row reaches. Every element is one chain of fused additions over
+/// the depth, so its bits depend neither on the tile's size nor on where the element stands in it.
+#[inline(always)]
+pub(crate) fn multiply<S: Simd, T: Real>(
+    simd: S,
+    (rows, vectors): (usize, usize),
+    a: &[T],
+    b: &[T],
+    c: &mut [&mut [T]],
+    column: usize,
+    accumulate: bool,
+) {
+    match rows {
+        1 => with_rows::<S, T, 1>(simd, vectors, a, b, c, column, accumulate),
+        2 => with_rows::<S, T, 2>(simd, vectors, a, b, c, column, accumulate),
+        3 => with_rows::<S, T, 3>(simd, vectors, a, b, c, column, accumulate),
+        4 => with_rows::<S, T, 4>(simd, vectors, a, b, c, column, accumulate),
+        5 => with_rows::<S, T, 5>(simd, vectors, a, b, c, column, accumulate),
+        _ => with_rows::<S, T, ROWS>(simd, vectors, a, b, c, column, accumulate),
+    }
+}
+
+#[inline(always)]
+fn with_rows<S: Simd, T: Real, const R: usize>(
+    simd: S,
+    vectors: usize,
+    a: &[T],
+    b: &[T],
+    c: &mut [&mut [T]],
+    column: usize,
+    accumulate: bool,
+) {
+    match vectors {
+        2 => tile::<S, T, R, 2>(simd, a, b, c, column, accumulate),
+        3 => tile::<S, T, R, 3>(simd, a, b, c, column, accumulate),
+        4 => tile::<S, T, R, 4>(simd, a, b, c, column, accumulate),
+        _ => tile::<S, T, R, 1>(simd, a, b, c, column, accumulate),
+    }
+}
+
+#[inline(always)]
+fn tile<S: Simd, T: Real, const R: usize, const V: usize>(
+    simd: S,
+    a: &[T],
+    b: &[T],
+    c: &mut [&mut [T]],
+    column: usize,
+    accumulate: bool,
+) {
+    let zero = T::Wide::<S>::splat(simd, T::ZERO);
+    let mut sums = [[zero; V]; R];
+    for (a, b) in a.chunks_exact(R).zip(b.chunks_exact(V * T::LANES)) {
+        let mut right = [zero; V];
+        for v in 0..V {
+            right[v] = T::Wide::<S>::from_slice(simd, &b[v * T::LANES..(v + 1) * T::LANES]);
+        }
+        for r in 0..R {
+            let left = T::Wide::<S>::splat(simd, a[r]);
+            for v in 0..V {
+                sums[r][v] = left.mul_add(right[v], sums[r][v]);
+            }
+        }
+    }
+    for r in 0..R {
+        let row = &mut c[r][column..];
+        for v in 0..V {
+            let at = v * T::LANES;
+            if at + T::LANES <= row.len() {
+                let row = &mut row[at..at + T::LANES];
+                let old = if accumulate { T::Wide::<S>::from_slice(simd, row) } else { zero };
+                (old + sums[r][v]).store_slice(row);
+            } else {
+                for (lane, x) in row.iter_mut().skip(at).enumerate() {
+                    *x = if accumulate { *x } else { T::ZERO } + sums[r][v][lane];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Batch normalisation over rows, without scale and offset.
+
+use crate::real::Real;
+use crate::tape::{Context, Op, Var};
+use crate::tensor::Tensor;
+
+/// Mean and biased variance of every column.
+#[derive(Clone, Debug)]
+pub struct BatchStatistics<T: Real> {
+    /// mean\[j\]
+    pub mean: Tensor<T>,
+    /// var\[j\], the mean squared deviation
+    pub var: Tensor<T>,
+    /// Added to the variance: sd = sqrt(var + eps).
+    pub eps: f64,
+}
+
+impl<T: Real> BatchStatistics<T> {
+    /// 1 / sqrt(var\[j\] + eps)
+    pub fn reciprocals(&self) -> Vec<T> {
+        self.var.data().iter().map(|&var| T::ONE / (var + T::from_f64(self.eps)).sqrt()).collect()
+    }
+
+    /// out\[i, j\] = (x\[i, j\] - mean\[j\]) / sd\[j\]
+    fn normalized(&self, x: &Tensor<T>, out: &mut [T]) {
+        let (mean, reciprocals) = (self.mean.data(), self.reciprocals());
+        for (out, x) in out.chunks_exact_mut(mean.len()).zip(x.rows()) {
+            for j in 0..mean.len() {
+                out[j] = (x[j] - mean[j]) * reciprocals[j];
+            }
+        }
+    }
+}
+
+/// For every column j the mean over rows i of f(i, j), in double precision.
+fn column_means(rows: usize, columns: usize, f: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    let mut sums = vec![0.0; columns];
+    for i in 0..rows {
+        sums.iter_mut().enumerate().for_each(|(j, sum)| *sum += f(i, j));
+    }
+    sums.iter().map(|sum| sum / rows as f64).collect()
+}
+
+impl<'t, T: Real> Var<'t, T> {
+    /// y\[i, j\] = (x\[i, j\] - mean\[j\]) / sqrt(var\[j\] + eps), with the statistics over all rows
+    /// i, which are returned as well. The gradient flows through them.
+    ///
+    /// # Panics
+    /// If there are no rows or no columns.
+    #[track_caller]
+    pub fn batch_norm(self, eps: f64) -> (Var<'t, T>, BatchStatistics<T>) {
+        let x = self.value();
+        let (rows, columns) = x.shape().rows();
+        assert!(rows * columns > 0, "batch_norm of nothing: shape {:?}", x.shape());
+        let at = |i: usize, j: usize| x.data()[i * columns + j].to_f64();
+        let mean = column_means(rows, columns, at);
+        let var = column_means(rows, columns, |i, j| (at(i, j) - mean[j]).powi(2));
+        let tensor = |values: &[f64]| Tensor::from_fn([columns], |j| T::from_f64(values[j]));
+        let statistics = BatchStatistics { mean: tensor(&mean), var: tensor(&var), eps };
+        let mut y = self.tape().buffer(x.shape());
+        statistics.normalized(&x, y.data_mut());
+        let [y] = self.tape().record(BatchNorm { statistics: statistics.clone() }, &[self], [y]);
+        (y, statistics)
+    }
+}
+
+struct BatchNorm<T: Real> {
+    statistics: BatchStatistics<T>,
+}
+impl<T: Real> Op<T> for BatchNorm<T> {
+    fn backward(&self, ctx: &mut Context<'_, T>) {
+        // dx = (dy - mean(dy) - y mean(dy y)) / sd, means over the rows
+        let Some(dy) = ctx.output_grad(0) else { return };
+        let y = ctx.output(0);
+        let (rows, columns) = y.shape().rows();
+        let dy_at = |i: usize, j: usize| dy.data()[i * columns + j].to_f64();
+        let mean_dy = column_means(rows, columns, dy_at);
+        let mean_dy_y = column_means(rows, columns, |i, j| dy_at(i, j) * y.data()[i * columns + j].to_f64());
+        let reciprocals = self.statistics.reciprocals();
+        let mut dx = ctx.buffer(y.shape());
+        for (i, dx) in dx.data_mut().chunks_exact_mut(columns).enumerate() {
+            for j in 0..columns {
+                let centred = dy_at(i, j) - mean_dy[j] - y.data()[i * columns + j].to_f64() * mean_dy_y[j];
+                dx[j] = T::from_f64(centred) * reciprocals[j];
+            }
+        }
+        ctx.add(0, dx);
+    }
+}
+
+impl<'t, T: Real> Var<'t, T> {
+    /// y\[i, j\] = (x\[i, j\] - mean\[j\]) / sqrt(var\[j\] + eps) with given statistics
+    ///
+    /// # Panics
+    /// If there are not as many columns as statistics.
+    #[track_caller]
+    pub fn normalize(self, statistics: &BatchStatistics<T>) -> Var<'t, T> {
+        let x = self.value();
+        let columns = statistics.mean.data().len();
+        assert_eq!(x.shape().rows().1, columns, "normalize: columns of {:?} and of the statistics", x.shape());
+        let mut y = self.tape().buffer(x.shape());
+        statistics.normalized(&x, y.data_mut());
+        let [y] = self.tape().record(Normalize { reciprocals: statistics.reciprocals() }, &[self], [y]);
+        y
+    }
+}
+
+struct Normalize<T: Real> {
+    reciprocals: Vec<T>,
+}
+impl<T: Real> Op<T> for Normalize<T> {
+    fn backward(&self, ctx: &mut Context<'_, T>) {
+        // dx = dy / sd
+        let Some(dy) = ctx.output_grad(0) else { return };
+        let mut dx = ctx.buffer(dy.shape());
+        for (dx, dy) in dx.data_mut().chunks_exact_mut(self.reciprocals.len()).zip(dy.rows()) {
+            for (j, reciprocal) in self.reciprocals.iter().enumerate() {
+                dx[j] = dy[j] * *reciprocal;
+            }
+        }
+        ctx.add(0, dx);
+    }
+}
+
+#[cfg(feature = "proptest")]
+pub(super) fn cases() -> Vec<crate::strategies::Case> {
+    use crate::gradcheck;
+    use crate::strategies::{Case, elements, some_length, tensor};
+    use proptest::prelude::*;
+
+    let matrices = || {
+        (some_length(), some_length())
+            .prop_filter("a Jacobian of moderate size", |(n, k)| n * k <= 60)
+            .prop_flat_map(|(n, k)| (tensor([n, k]), tensor([n, k])))
+    };
+    vec![
+        Case::new("batch_norm", matrices(), |(x, w)| gradcheck([x, w], |[x, w]| x.batch_norm(1e-3).0 * w)),
+        Case::new(
+            "normalize",
+            matrices().prop_flat_map(|(x, _)| {
+                let k = x.shape()[1];
+                (Just(x), tensor([k]), elements([k], 0.0..2.0))
+            }),
+            |(x, mean, var)| {
+                let statistics = BatchStatistics { mean, var, eps: 1e-3 };
+                gradcheck([x], |[x]| x.normalize(&statistics) * x)
+            },
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Tape, Tensor};
+
+    #[test]
+    fn columns_have_mean_0_and_the_variance_less_eps() {
+        let tape = Tape::new();
+        let x = tape.leaf(Tensor::from([[1.0_f32, 5.0], [3.0, 5.0], [5.0, 5.0]]));
+        let (y, statistics) = x.batch_norm(1e-3);
+        assert_eq!(statistics.mean.data(), [3.0, 5.0]);
+        assert_eq!(statistics.var.data(), [8.0 / 3.0, 0.0]);
+        assert_eq!(y.value(), x.normalize(&statistics).value());
+        assert_eq!(y.value().data()[3], 0.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "batch_norm of nothing: shape [0, 3]")]
+    fn statistics_of_nothing_panic() {
+        Tape::new().leaf(Tensor::<f64>::zeros([0, 3])).batch_norm(1e-3);
+    }
+}

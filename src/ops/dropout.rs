@@ -1,0 +1,81 @@
+//! Dropout.
+
+use crate::kernels::elementwise::zip;
+use crate::real::Real;
+use crate::tape::{Context, Op, Var};
+use crate::tensor::Tensor;
+use rand::Rng;
+
+impl<'t, T: Real> Var<'t, T> {
+    /// y = x mask / keep, where every element of the mask is 1 with probability `keep`, else 0.
+    ///
+    /// The mask is a function of the tape's seed and step and of `purpose`. With `keep` 1, y is x.
+    ///
+    /// # Panics
+    /// If `keep` is not in (0, 1\].
+    #[track_caller]
+    pub fn dropout(self, keep: f64, purpose: &str) -> Var<'t, T> {
+        assert!(keep > 0.0 && keep <= 1.0, "dropout: keep probability {keep} is not in (0, 1]");
+        if keep == 1.0 {
+            return self;
+        }
+        let (tape, x) = (self.tape(), self.value());
+        let mask = tape.freeze("dropout", &x.shape(), || {
+            let mut rng = tape.noise(purpose);
+            let (limit, kept) = ((keep * 2_f64.powi(32)) as u64, T::from_f64(1.0 / keep));
+            let mut mask = tape.buffer(x.shape());
+            for m in mask.data_mut() {
+                *m = if u64::from(rng.next_u32()) < limit { kept } else { T::ZERO };
+            }
+            mask
+        });
+        let mut y = tape.buffer(x.shape());
+        zip(x.data(), mask.data(), y.data_mut(), |x, m| x * m);
+        let [y] = tape.record(Dropout { mask }, &[self], [y]);
+        y
+    }
+}
+
+struct Dropout<T: Real> {
+    mask: Tensor<T>,
+}
+impl<T: Real> Op<T> for Dropout<T> {
+    fn backward(&self, ctx: &mut Context<'_, T>) {
+        // dx = dy mask / keep
+        let Some(dy) = ctx.output_grad(0) else { return };
+        let mut dx = ctx.buffer(dy.shape());
+        zip(dy.data(), self.mask.data(), dx.data_mut(), |dy, m| dy * m);
+        ctx.add(0, dx);
+    }
+}
+
+#[cfg(feature = "proptest")]
+pub(super) fn cases() -> Vec<crate::strategies::Case> {
+    use crate::gradcheck;
+    use crate::strategies::{Case, tensors};
+
+    vec![Case::new("dropout", (tensors(2), 0.1..=1.0), |(x, keep)| {
+        gradcheck([x], |[x]| x.dropout(keep, "a") * x.dropout(keep, "b"))
+    })]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Tape, Tensor};
+
+    #[test]
+    fn keeps_the_mean_and_repeats_for_the_same_step() {
+        let mut tape = Tape::new();
+        let mut mask = |step| {
+            tape.set_noise(1, step);
+            tape.leaf(Tensor::full([10_000], 1.0_f32)).dropout(0.7, "input").value()
+        };
+        let (first, again, other) = (mask(0), mask(0), mask(1));
+        assert_eq!(first, again);
+        assert_ne!(first, other);
+        let mean = first.data().iter().sum::<f32>() / 1e4;
+        // The standard deviation of the mean is sqrt(0.3 / 0.7) / 100 = 0.0065.
+        assert!((mean - 1.0).abs() < 0.03, "{mean}");
+        assert!(first.data().iter().all(|&m| m == 0.0 || m == 1.0 / 0.7));
+    }
+}

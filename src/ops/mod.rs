@@ -1,0 +1,34 @@
+//! Differentiable operations, one family a file: the formula, the method on [`Var`](crate::Var),
+//! the backward rule beside it, and the cases that check it.
+
+mod activation;
+mod arithmetic;
+mod batch_norm;
+mod dropout;
+mod matmul;
+mod reduce;
+mod rows;
+mod softmax;
+mod straight_through;
+
+pub use batch_norm::BatchStatistics;
+pub use rows::concat;
+
+/// The gradient checks of every op in this folder.
+#[cfg(feature = "proptest")]
+pub fn cases() -> Vec<crate::strategies::Case> {
+    [
+        arithmetic::cases(),
+        activation::cases(),
+        reduce::cases(),
+        matmul::cases(),
+        rows::cases(),
+        softmax::cases(),
+        batch_norm::cases(),
+        dropout::cases(),
+        straight_through::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,298 @@
+//! Softmax over the last axis, and the losses built on it.
+
+use crate::error::Error;
+use crate::gemm::{Matrix, multiply};
+use crate::kernels::elementwise::{add, map, update, zip};
+use crate::kernels::exponential::{Function, apply};
+use crate::kernels::reduce::{dot, sum};
+use crate::kernels::softmax::{exp_shifted, scale};
+use crate::parallel;
+use crate::real::Real;
+use crate::tape::{Context, Op, Tape, Var};
+use crate::tensor::{Buffer, Pool, Shape, Tensor};
+
+/// Columns of a piece of work that adds up rows.
+const COLUMNS: usize = 512;
+
+impl<'t, T: Real> Var<'t, T> {
+    /// y\[i, j\] = e^x\[i, j\] / sum over j of e^x\[i, j\]
+    pub fn softmax(self) -> Var<'t, T> {
+        let x = self.value();
+        let mut y = self.tape().buffer(x.shape());
+        y.data_mut().copy_from_slice(x.data());
+        for row in y.data_mut().chunks_exact_mut(x.shape().rows().1.max(1)) {
+            let (_, total) = exp_shifted(row);
+            scale(row, T::ONE / total);
+        }
+        let [y] = self.tape().record(Softmax, &[self], [y]);
+        y
+    }
+}
+
+struct Softmax;
+impl<T: Real> Op<T> for Softmax {
+    fn backward(&self, ctx: &mut Context<'_, T>) {
+        // dx = y (dy - sum_j y dy)
+        let Some(dy) = ctx.output_grad(0) else { return };
+        let y = ctx.output(0);
+        let mut dx = ctx.buffer(y.shape());
+        let width = y.shape().rows().1.max(1);
+        for ((dx, y), dy) in dx.data_mut().chunks_exact_mut(width).zip(y.rows()).zip(dy.rows()) {
+            let inner = T::from_f64(dot(y, dy));
+            zip(y, dy, dx, |y, dy| y * (dy - inner));
+        }
+        ctx.add(0, dx);
+    }
+}
+
+impl<'t, T: Real> Var<'t, T> {
+    /// y\[i, j\] = x\[i, j\] - ln sum over j of e^x\[i, j\]
+    pub fn log_softmax(self) -> Var<'t, T> {
+        let x = self.value();
+        let width = x.shape().rows().1.max(1);
+        let mut y = self.tape().buffer(x.shape());
+        y.data_mut().copy_from_slice(x.data());
+        for (y, x) in y.data_mut().chunks_exact_mut(width).zip(x.rows()) {
+            let (max, total) = exp_shifted(y);
+            let log_total = total.ln();
+            map(x, y, |x| (x - max) - log_total);
+        }
+        let [y] = self.tape().record(LogSoftmax, &[self], [y]);
+        y
+    }
+}
+
+struct LogSoftmax;
+impl<T: Real> Op<T> for LogSoftmax {
+    fn backward(&self, ctx: &mut Context<'_, T>) {
+        // dx = dy - e^y sum_j dy
+        let Some(dy) = ctx.output_grad(0) else { return };
+        let y = ctx.output(0);
+        let mut dx = ctx.buffer(y.shape());
+        apply(Function::Exp, y.data(), dx.data_mut());
+        for (dx, dy) in dx.data_mut().chunks_exact_mut(y.shape().rows().1.max(1)).zip(dy.rows()) {
+            let total = sum(dy);
+            update(dx, dy, |p, dy| dy - p * total);
+        }
+        ctx.add(0, dx);
+    }
+}
+
+/// The targets, checked: one outside `0..classes` is reported to the tape, which then fails, and
+/// counts as 0 until it does.
+fn checked<T: Real>(tape: &Tape<T>, targets: &[u32], classes: usize) -> Buffer<u32> {
+    let mut checked = tape.pools().ids.take(targets.len());
+    for (checked, &target) in checked.iter_mut().zip(targets) {
+        *checked = if (target as usize) < classes {
+            target
+        } else {
+            tape.fail(Error::Id { id: target, vocabulary: classes });
+            0
+        };
+    }
+    checked
+}
+
+/// The mean over rows of the cross-entropy of logits + bias, ln sum_j e^x\[j\] - x\[target\].
+///
+/// If `gradient`, the logits become what it is the gradient of: (softmax - one-hot) / rows.
+fn cross_entropy_rows<T: Real>(
+    pool: &Pool<T>,
+    logits: &mut [T],
+    bias: Option<&[T]>,
+    targets: &[u32],
+    gradient: bool,
+) -> f64 {
+    let (classes, share) = (logits.len() / targets.len(), T::ONE / T::from_usize(targets.len()));
+    let mut losses = pool.take(targets.len());
+    parallel::for_each_pair((logits, classes), (&mut losses, 1), |i, row, loss| {
+        if let Some(bias) = bias {
+            add(row, bias);
+        }
+        let target = targets[i] as usize;
+        let score = row[target];
+        let (max, total) = exp_shifted(row);
+        loss[0] = (max - score) + total.ln();
+        if gradient {
+            scale(row, share / total);
+            row[target] -= share;
+        }
+    });
+    losses.iter().map(|loss| loss.to_f64()).sum::<f64>() / targets.len() as f64
+}
+
+#[track_caller]
+fn assert_rows(op: &str, shape: Shape, targets: &[u32]) {
+    let (rows, classes) = shape.rows();
+    assert_eq!(rows, targets.len(), "{op}: rows of logits of shape {shape:?}, and targets");
+    assert!(rows * classes > 0, "{op} of nothing: logits of shape {shape:?}");
+}
+
+impl<'t, T: Real> Var<'t, T> {
+    /// y = mean over rows i of ln sum_j e^x\[i, j\] - x\[i, target\[i\]\], the cross-entropy of
+    /// softmax(x). A target outside the classes is a fault that the tape reports.
+    ///
+    /// # Panics
+    /// If there is not one target a row, or no row or class at all.
+    #[track_caller]
+    pub fn cross_entropy(self, targets: &[u32]) -> Var<'t, T> {
+        let (tape, x) = (self.tape(), self.value());
+        assert_rows("cross_entropy", x.shape(), targets);
+        let targets = checked(tape, targets, x.shape().rows().1);
+        let mut slope = tape.buffer(x.shape());
+        slope.data_mut().copy_from_slice(x.data());
+        let pool = &tape.pools().values;
+        let loss = cross_entropy_rows(pool, slope.data_mut(), None, &targets, self.needs_gradient());
+        let [y] = tape.record(CrossEntropy { slope }, &[self], [Tensor::scalar(T::from_f64(loss))]);
+        y
+    }
+}
+
+struct CrossEntropy<T: Real> {
+    /// (softmax - one-hot) / rows
+    slope: Tensor<T>,
+}
+impl<T: Real> Op<T> for CrossEntropy<T> {
+    fn backward(&self, ctx: &mut Context<'_, T>) {
+        // dx = dy (softmax(x) - one-hot(target)) / rows
+        let Some(dy) = ctx.output_grad(0) else { return };
+        let mut dx = ctx.buffer(self.slope.shape());
+        map(self.slope.data(), dx.data_mut(), |slope| slope * dy.item());
+        ctx.add(0, dx);
+    }
+}
+
+impl<'t, T: Real> Var<'t, T> {
+    /// y = cross-entropy of the logits H W + b, mean over rows: the output layer of a model and its
+    /// loss in one. H n x h (leading axes are flattened), W h x classes, b classes.
+    ///
+    /// The logits exist once, and become their own gradient in place.
+    ///
+    /// # Panics
+    /// If the shapes do not fit, or there is nothing to average.
+    #[track_caller]
+    pub fn linear_cross_entropy(self, w: Var<'t, T>, b: Var<'t, T>, targets: &[u32]) -> Var<'t, T> {
+        let (tape, h, wv, bv) = (self.tape(), self.value(), w.value(), b.value());
+        let (rows, width) = h.shape().rows();
+        assert!(
+            wv.shape().len() == 2 && wv.shape()[0] == width && wv.shape()[1..] == bv.shape()[..],
+            "linear_cross_entropy: shapes {:?}, {:?} and {:?}",
+            h.shape(),
+            wv.shape(),
+            bv.shape()
+        );
+        let classes = wv.shape()[1];
+        assert_rows("linear_cross_entropy", [rows, classes].into(), targets);
+        let targets = checked(tape, targets, classes);
+        let pool = &tape.pools().values;
+        let mut slope = tape.buffer([rows, classes]);
+        let (left, right) = (Matrix::new(h.data(), rows, width), Matrix::new(wv.data(), width, classes));
+        multiply(pool, left, right, slope.data_mut(), false);
+        let gradient = [self, w, b].iter().any(Var::needs_gradient);
+        let loss = cross_entropy_rows(pool, slope.data_mut(), Some(bv.data()), &targets, gradient);
+        let op = LinearCrossEntropy { slope };
+        let [y] = tape.record(op, &[self, w, b], [Tensor::scalar(T::from_f64(loss))]);
+        y
+    }
+}
+
+struct LinearCrossEntropy<T: Real> {
+    /// G = (softmax - one-hot) / rows
+    slope: Tensor<T>,
+}
+impl<T: Real> Op<T> for LinearCrossEntropy<T> {
+    fn backward(&self, ctx: &mut Context<'_, T>) {
+        // dH = dy G W^T, dW = (dy H)^T G, db = dy sum of G's rows
+        let Some(dy) = ctx.output_grad(0) else { return };
+        let (dy, pool) = (dy.item(), &ctx.pools().values);
+        let (h, w) = (ctx.input(0), ctx.input(1));
+        let (rows, width) = h.shape().rows();
+        let classes = w.shape()[1];
+        let slope = Matrix::new(self.slope.data(), rows, classes);
+        if ctx.needs(0) {
+            let mut dh = ctx.buffer(h.shape());
+            multiply(pool, slope, Matrix::new(w.data(), width, classes).t(), dh.data_mut(), false);
+            scale(dh.data_mut(), dy);
+            ctx.add(0, dh);
+        }
+        if ctx.needs(1) {
+            let mut scaled = ctx.buffer([rows, width]);
+            map(h.data(), scaled.data_mut(), |h| h * dy);
+            let mut dw = ctx.buffer(w.shape());
+            multiply(pool, Matrix::new(scaled.data(), rows, width).t(), slope, dw.data_mut(), false);
+            ctx.add(1, dw);
+        }
+        if ctx.needs(2) {
+            let mut db = ctx.buffer([classes]);
+            parallel::for_each_chunk(db.data_mut(), COLUMNS, |i, db| {
+                db.fill(T::ZERO);
+                self.slope.rows().for_each(|row| add(db, &row[i * COLUMNS..][..db.len()]));
+                scale(db, dy);
+            });
+            ctx.add(2, db);
+        }
+    }
+}
+
+#[cfg(feature = "proptest")]
+pub(super) fn cases() -> Vec<crate::strategies::Case> {
+    use crate::gradcheck;
+    use crate::strategies::{Case, ids, some_length, tensor, tensors};
+    use proptest::prelude::*;
+
+    let labelled = || {
+        (some_length(), some_length())
+            .prop_filter("a Jacobian of moderate size", |(n, k)| n * k <= 200)
+            .prop_flat_map(|(n, k)| (tensor([n, k]), ids(n, k)))
+    };
+    vec![
+        Case::new("softmax", tensors(2), |x| gradcheck([x], |[x]| x.softmax())),
+        Case::new("log_softmax", tensors(2), |x| gradcheck([x], |[x]| x.log_softmax())),
+        Case::new("cross_entropy", labelled(), |(x, targets)| {
+            gradcheck([x], |[x]| x.cross_entropy(&targets) * 3.0)
+        }),
+        Case::new(
+            "linear_cross_entropy",
+            (some_length(), some_length(), some_length())
+                .prop_filter("a Jacobian of moderate size", |(n, h, k)| n * h + h * k <= 200)
+                .prop_flat_map(|(n, h, k)| (tensor([n, h]), tensor([h, k]), tensor([k]), ids(n, k))),
+            |(h, w, b, targets)| {
+                gradcheck([h, w, b], |[h, w, b]| h.linear_cross_entropy(w, b, &targets) * 3.0)
+            },
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Tape, Tensor};
+
+    #[test]
+    fn the_fused_losses_equal_their_compositions() {
+        let tape = Tape::new();
+        let h = tape.leaf(Tensor::from_fn([5, 3], |i| (i as f64 * 0.7).sin()));
+        let w = tape.leaf(Tensor::from_fn([3, 18], |i| (i as f64 * 1.3).cos()));
+        let b = tape.leaf(Tensor::from_fn([18], |i| (i as f64).sin()));
+        let targets = [4, 0, 17, 4, 9];
+        let logits = h.matmul(w) + b;
+        let rows: Vec<u32> = (0..5).map(|i| i * 18 + targets[i as usize]).collect();
+        let composed = -logits.log_softmax().reshape([90, 1]).rows(&rows).mean();
+        let fused = h.linear_cross_entropy(w, b, &targets);
+        for loss in [fused, logits.cross_entropy(&targets)] {
+            assert!((loss.value().item() - composed.value().item()).abs() < 1e-14);
+            let (a, c) = (tape.backward(loss).unwrap(), tape.backward(composed).unwrap());
+            for x in [h, w, b] {
+                let (a, c) = (a.dense(x), c.dense(x));
+                assert!(a.data().iter().zip(c.data()).all(|(a, c)| (a - c).abs() < 1e-14), "{a:?} {c:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn softmax_of_large_scores_and_of_an_empty_axis() {
+        let tape = Tape::new();
+        let y = tape.leaf(Tensor::from([[1000.0_f32, 1000.0, 0.0]])).softmax();
+        assert_eq!(y.value().data(), [0.5, 0.5, 0.0]);
+        assert_eq!(tape.leaf(Tensor::<f32>::zeros([2, 0])).softmax().value(), Tensor::zeros([2, 0]));
+    }
+}

@@ -1,0 +1,29 @@
+//! Named random streams: (seed, purpose, step) gives the same numbers on every machine.
+//!
+//! Nothing in the crate keeps a generator. Whoever needs randomness names what it is for, and a
+//! resumed run needs only the step number to draw the same masks again.
+
+pub use rand::rngs::ChaCha8Rng;
+use rand::SeedableRng;
+
+/// The generator for `purpose` at `step` under `seed`.
+///
+/// ChaCha with 8 rounds: the seed is the key, the purpose (hashed, FNV-1a) the stream, and every
+/// step owns 2^36 words of it, so streams never meet.
+///
+/// ```
+/// use rand::Rng;
+/// let mut a = dpq::rng::stream(7, "dropout.input", 3);
+/// let mut b = dpq::rng::stream(7, "dropout.input", 3);
+/// assert_eq!(a.next_u64(), b.next_u64());
+/// assert_ne!(a.next_u64(), dpq::rng::stream(7, "dropout.output", 3).next_u64());
+/// ```
+pub fn stream(seed: u64, purpose: &str, step: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let hash = purpose
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    rng.set_stream(hash);
+    rng.set_word_pos(u128::from(step) << 36);
+    rng
+}

@@ -1,0 +1,205 @@
+//! Gradients: dense, or only some rows of a table. They outlive the tape's reset.
+
+use super::Var;
+use crate::kernels::elementwise::add;
+use crate::kernels::reduce::dot;
+use crate::params::ParamId;
+use crate::real::Real;
+use crate::tensor::{Buffer, Pool, Tensor};
+
+/// The gradient of one variable.
+#[derive(Clone, Debug)]
+pub enum Gradient<T: Real> {
+    /// Of every element, in the variable's own shape.
+    Dense(Tensor<T>),
+    /// Of some rows of a matrix; all other rows are 0.
+    Rows(Rows<T>),
+}
+
+/// The gradient of a matrix that has non-zero rows only at `ids`.
+#[derive(Clone, Debug)]
+pub struct Rows<T: Real> {
+    /// Which rows: strictly increasing.
+    pub ids: Buffer<u32>,
+    /// Their gradients, ids.len() x width.
+    pub rows: Tensor<T>,
+    /// How many rows the matrix has.
+    pub height: usize,
+}
+
+impl<T: Real> Rows<T> {
+    /// Pairs of a row's number and its gradient.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &[T])> {
+        self.ids.iter().map(|&id| id as usize).zip(self.rows.rows())
+    }
+
+    /// The whole matrix.
+    fn to_dense(&self) -> Tensor<T> {
+        let mut dense = Tensor::zeros([self.height, self.rows.shape()[1]]);
+        self.add_to(dense.data_mut());
+        dense
+    }
+
+    fn add_to(&self, dense: &mut [T]) {
+        let width = self.rows.shape()[1];
+        for (id, row) in self.iter() {
+            add(&mut dense[id * width..(id + 1) * width], row);
+        }
+    }
+
+    /// The sum of two: both sides' rows in the order of their ids, equal ids added.
+    fn merge(self, other: Rows<T>, ids: &Pool<u32>, rows: &Pool<T>) -> Rows<T> {
+        let width = self.rows.shape()[1];
+        let bound = self.ids.len() + other.ids.len();
+        let (mut ids, mut sums) = (ids.take(bound), rows.take(bound * width));
+        let (mut i, mut j, mut n) = (0, 0, 0);
+        while i < self.ids.len() || j < other.ids.len() {
+            let left = self.ids.get(i).copied().unwrap_or(u32::MAX);
+            let right = other.ids.get(j).copied().unwrap_or(u32::MAX);
+            ids[n] = left.min(right);
+            let sum = &mut sums[n * width..(n + 1) * width];
+            sum.fill(T::ZERO);
+            if left <= right {
+                add(sum, &self.rows.data()[i * width..(i + 1) * width]);
+                i += 1;
+            }
+            if right <= left {
+                add(sum, &other.rows.data()[j * width..(j + 1) * width]);
+                j += 1;
+            }
+            n += 1;
+        }
+        ids.truncate(n);
+        sums.truncate(n * width);
+        Rows { ids, rows: Tensor::from_buffer([n, width], sums), height: self.height }
+    }
+}
+
+impl<T: Real> Gradient<T> {
+    /// In the variable's own shape.
+    pub fn to_dense(&self) -> Tensor<T> {
+        match self {
+            Gradient::Dense(tensor) => tensor.clone(),
+            Gradient::Rows(rows) => rows.to_dense(),
+        }
+    }
+
+    /// The numbers that are stored: all, or those of the rows.
+    pub fn stored(&self) -> &Tensor<T> {
+        match self {
+            Gradient::Dense(tensor) => tensor,
+            Gradient::Rows(rows) => &rows.rows,
+        }
+    }
+
+    /// The sum of two gradients of the same variable; the first is moved in.
+    pub(super) fn plus(self, other: Gradient<T>, ids: &Pool<u32>, values: &Pool<T>) -> Gradient<T> {
+        match (self, other) {
+            (Gradient::Dense(mut sum), Gradient::Dense(term)) => {
+                add(sum.data_mut(), term.data());
+                Gradient::Dense(sum)
+            }
+            (Gradient::Dense(mut sum), Gradient::Rows(rows)) | (Gradient::Rows(rows), Gradient::Dense(mut sum)) => {
+                rows.add_to(sum.data_mut());
+                Gradient::Dense(sum)
+            }
+            (Gradient::Rows(a), Gradient::Rows(b)) => Gradient::Rows(a.merge(b, ids, values)),
+        }
+    }
+}
+
+/// What a backward pass found: gradients, and the statistics that the step wants to move.
+#[derive(Debug)]
+pub struct Grads<T: Real> {
+    pub(super) nodes: Vec<Option<Gradient<T>>>,
+    pub(super) params: Vec<(ParamId, usize)>,
+    pub(super) moves: Vec<Move<T>>,
+    pub(super) factor: f64,
+}
+
+/// A statistic s that becomes s + rate (toward - s).
+#[derive(Clone, Debug)]
+pub struct Move<T: Real> {
+    /// Which statistic.
+    pub id: ParamId,
+    /// Where it moves.
+    pub toward: Tensor<T>,
+    /// How far: 0 stays, 1 arrives.
+    pub rate: T,
+}
+
+impl<T: Real> Grads<T> {
+    /// The gradient of a variable, `None` where the output does not depend on it.
+    ///
+    /// After [`backward_and_free`](crate::Tape::backward_and_free) only leaves still have theirs.
+    pub fn get(&self, var: Var<'_, T>) -> Option<&Gradient<T>> {
+        self.at(var.index)
+    }
+
+    /// The gradient of a variable as a tensor, zeros where the output does not depend on it.
+    pub fn dense(&self, var: Var<'_, T>) -> Tensor<T> {
+        self.get(var).map_or_else(|| Tensor::zeros(var.shape()), Gradient::to_dense)
+    }
+
+    pub(super) fn at(&self, index: usize) -> Option<&Gradient<T>> {
+        self.nodes.get(index)?.as_ref()
+    }
+
+    /// The gradient of a parameter that the tape was bound to.
+    pub fn param(&self, id: ParamId) -> Option<&Gradient<T>> {
+        self.params.iter().find(|(param, _)| *param == id).and_then(|&(_, index)| self.at(index))
+    }
+
+    /// The parameters that have a gradient, with it.
+    pub fn params(&self) -> impl Iterator<Item = (ParamId, &Gradient<T>)> {
+        self.params.iter().filter_map(|&(id, index)| Some((id, self.at(index)?)))
+    }
+
+    /// The statistics to move, in the order in which the forward pass asked for it.
+    pub fn moves(&self) -> &[Move<T>] {
+        &self.moves
+    }
+
+    /// The Euclidean norm of all parameters' gradients taken together. A row that occurs several
+    /// times in a batch counts with the sum of its gradients.
+    pub fn global_norm(&self) -> f64 {
+        self.params().map(|(_, g)| dot(g.stored().data(), g.stored().data())).sum::<f64>().sqrt()
+    }
+
+    /// If the global norm exceeds `limit`, every gradient counts as scaled down to it (by
+    /// [`factor`](Grads::factor), which the optimisers apply). Returns the norm before.
+    pub fn clip_global_norm(&mut self, limit: f64) -> f64 {
+        let norm = self.global_norm();
+        self.factor = if norm > limit { limit / norm } else { 1.0 };
+        norm
+    }
+
+    /// What the optimiser multiplies every parameter's gradient by: 1 unless clipped.
+    pub fn factor(&self) -> f64 {
+        self.factor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_sparse_sums_are_merged_in_order() {
+        let rows = |ids: &[u32], values: &[f64]| {
+            Gradient::Rows(Rows {
+                ids: ids.to_vec().into(),
+                rows: Tensor::new([ids.len(), 2], values.to_vec()).unwrap(),
+                height: 5,
+            })
+        };
+        let (ids, values) = (Pool::default(), Pool::default());
+        let a = rows(&[1, 3], &[1.0, 2.0, 3.0, 4.0]);
+        let b = rows(&[0, 3, 4], &[5.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
+        let Gradient::Rows(sum) = a.clone().plus(b.clone(), &ids, &values) else { panic!("dense") };
+        assert_eq!(&sum.ids[..], &[0, 1, 3, 4]);
+        assert_eq!(sum.rows.data(), [5.0, 6.0, 1.0, 2.0, 10.0, 12.0, 9.0, 10.0]);
+        let dense = Gradient::Dense(a.to_dense()).plus(b, &ids, &values);
+        assert_eq!(dense.to_dense(), sum.to_dense());
+    }
+}

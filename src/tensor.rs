@@ -1,0 +1,385 @@
+//! Tensors: a shape of at most four axes and one shared, contiguous, row-major buffer.
+//!
+//! No strides, no views, no laziness. Cloning shares the buffer; writing to a shared one copies
+//! first. A large buffer that came from a [`Pool`] returns to it when its last owner goes.
+
+use crate::error::{Error, Result};
+use crate::real::{Element, Real};
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, Weak};
+
+/// The lengths of at most four axes. Dereferences to a slice of them.
+///
+/// A shape without axes is that of a scalar, one element.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shape {
+    dims: [usize; 4],
+    axes: u8,
+}
+
+impl Shape {
+    /// How many elements the shape holds: the product of its lengths.
+    pub fn elements(&self) -> usize {
+        self.iter().product()
+    }
+
+    /// All axes but the last multiplied, and the last: the shape seen as rows. A scalar is 1 x 1.
+    pub fn rows(&self) -> (usize, usize) {
+        match self.split_last() {
+            Some((&last, rest)) => (rest.iter().product(), last),
+            None => (1, 1),
+        }
+    }
+
+    /// The shape with axis `axis` of another length.
+    #[track_caller]
+    pub fn with(mut self, axis: usize, length: usize) -> Shape {
+        assert!(axis < self.len(), "axis {axis} of shape {self:?}");
+        self.dims[axis] = length;
+        self
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.dims[..usize::from(self.axes)]
+    }
+}
+
+impl From<&[usize]> for Shape {
+    #[track_caller]
+    fn from(lengths: &[usize]) -> Shape {
+        assert!(lengths.len() <= 4, "shape {lengths:?}: a tensor has at most four axes");
+        let mut shape = Shape { dims: [0; 4], axes: lengths.len() as u8 };
+        shape.dims[..lengths.len()].copy_from_slice(lengths);
+        shape
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Shape {
+    #[track_caller]
+    fn from(lengths: [usize; N]) -> Shape {
+        Shape::from(&lengths[..])
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self[..])
+    }
+}
+
+/// Buffers of at most this many bytes are left to the allocator.
+const SMALL: usize = 4096;
+
+/// Large buffers that wait to be used again.
+#[derive(Debug)]
+pub struct Pool<E: Element> {
+    free: Arc<Mutex<Vec<Vec<E>>>>,
+}
+
+impl<E: Element> Default for Pool<E> {
+    fn default() -> Self {
+        Pool { free: Arc::new(Mutex::new(Vec::with_capacity(SMALL / size_of::<Vec<E>>()))) }
+    }
+}
+
+impl<E: Element> Pool<E> {
+    /// A buffer of `len` elements with unspecified contents (poison in debug builds).
+    ///
+    /// Takes the smallest free one that is large enough and at most twice too large.
+    pub fn take(&self, len: usize) -> Buffer<E> {
+        if len * size_of::<E>() <= SMALL {
+            return Buffer { data: vec![E::default(); len], len, home: Weak::new() };
+        }
+        let mut free = self.free.lock().expect("no owner of a pool panics");
+        let fitting = (0..free.len()).filter(|&i| (len..=2 * len).contains(&free[i].len()));
+        let mut data = match fitting.min_by_key(|&i| free[i].len()) {
+            Some(i) => free.swap_remove(i),
+            None => vec![E::default(); len],
+        };
+        if cfg!(debug_assertions) {
+            data.fill(E::POISON);
+        }
+        Buffer { data, len, home: Arc::downgrade(&self.free) }
+    }
+}
+
+/// Elements that know the pool they came from, and return to it when dropped.
+#[derive(Debug)]
+pub struct Buffer<E: Element> {
+    /// Initialised to its full length, of which the first `len` count.
+    data: Vec<E>,
+    len: usize,
+    home: Weak<Mutex<Vec<Vec<E>>>>,
+}
+
+impl<E: Element> Buffer<E> {
+    /// Keeps only the first `len` elements.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+}
+
+impl<E: Element> From<Vec<E>> for Buffer<E> {
+    fn from(data: Vec<E>) -> Self {
+        Buffer { len: data.len(), data, home: Weak::new() }
+    }
+}
+
+impl<E: Element> Clone for Buffer<E> {
+    fn clone(&self) -> Self {
+        Buffer::from(self.to_vec())
+    }
+}
+
+impl<E: Element> Deref for Buffer<E> {
+    type Target = [E];
+    fn deref(&self) -> &[E] {
+        &self.data[..self.len]
+    }
+}
+
+impl<E: Element> std::ops::DerefMut for Buffer<E> {
+    fn deref_mut(&mut self) -> &mut [E] {
+        &mut self.data[..self.len]
+    }
+}
+
+impl<E: Element> Drop for Buffer<E> {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.upgrade()
+            && let Ok(mut free) = home.lock()
+        {
+            free.push(std::mem::take(&mut self.data));
+        }
+    }
+}
+
+/// A dense array of real numbers.
+///
+/// ```
+/// use dpq::Tensor;
+/// let x = Tensor::from([[1.0, 2.0], [3.0, 4.0]]);
+/// assert_eq!(&x.shape()[..], &[2, 2]);
+/// assert_eq!(format!("{x:?}"), "[[1.0, 2.0], [3.0, 4.0]], shape=[2, 2]");
+/// assert!(Tensor::new([2, 3], vec![0.0_f32; 5]).is_err());
+/// ```
+#[derive(Clone)]
+pub struct Tensor<T: Real> {
+    shape: Shape,
+    buffer: Arc<Buffer<T>>,
+}
+
+impl<T: Real> Tensor<T> {
+    /// The tensor with this shape and these elements, last axis fastest.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if their number is not the shape's.
+    pub fn new(shape: impl Into<Shape>, data: Vec<T>) -> Result<Self> {
+        let shape = shape.into();
+        if shape.elements() != data.len() {
+            return Err(Error::Shape { shape: shape.to_vec(), elements: data.len() });
+        }
+        Ok(Self::from_buffer(shape, data.into()))
+    }
+
+    /// The tensor that has `buffer` for its elements.
+    ///
+    /// # Panics
+    /// If the buffer's length is not the shape's number of elements.
+    #[track_caller]
+    pub fn from_buffer(shape: impl Into<Shape>, buffer: Buffer<T>) -> Self {
+        let shape = shape.into();
+        assert_eq!(shape.elements(), buffer.len(), "elements of shape {shape:?}");
+        Tensor { shape, buffer: Arc::new(buffer) }
+    }
+
+    /// All elements `value`.
+    pub fn full(shape: impl Into<Shape>, value: T) -> Self {
+        let shape = shape.into();
+        Self::from_buffer(shape, vec![value; shape.elements()].into())
+    }
+
+    /// All elements 0.
+    pub fn zeros(shape: impl Into<Shape>) -> Self {
+        Self::full(shape, T::ZERO)
+    }
+
+    /// One element, no axes.
+    pub fn scalar(value: T) -> Self {
+        Self::full([], value)
+    }
+
+    /// Element i (counted row-major) is `f(i)`.
+    pub fn from_fn(shape: impl Into<Shape>, f: impl FnMut(usize) -> T) -> Self {
+        let shape = shape.into();
+        Self::from_buffer(shape, (0..shape.elements()).map(f).collect::<Vec<T>>().into())
+    }
+
+    /// The lengths of the axes.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The elements, row-major.
+    pub fn data(&self) -> &[T] {
+        &self.buffer
+    }
+
+    /// The elements to write to; copies them first if another tensor shares them.
+    pub fn data_mut(&mut self) -> &mut [T] {
+        let buffer: &mut Buffer<T> = Arc::make_mut(&mut self.buffer);
+        buffer
+    }
+
+    /// The elements to write to, or `None` if another tensor shares them.
+    pub fn unique_mut(&mut self) -> Option<&mut [T]> {
+        Arc::get_mut(&mut self.buffer).map(|buffer| &mut **buffer)
+    }
+
+    /// The same elements in a buffer of their own.
+    pub fn deep_copy(&self) -> Self {
+        Self::from_buffer(self.shape, self.data().to_vec().into())
+    }
+
+    /// The only element.
+    ///
+    /// # Panics
+    /// If there is not exactly one.
+    #[track_caller]
+    pub fn item(&self) -> T {
+        assert_eq!(self.data().len(), 1, "item of a tensor of shape {:?}", self.shape);
+        self.data()[0]
+    }
+
+    /// The same elements under another shape.
+    ///
+    /// # Panics
+    /// If the two shapes hold different numbers of elements.
+    #[track_caller]
+    pub fn reshape(mut self, shape: impl Into<Shape>) -> Self {
+        let shape = shape.into();
+        assert_eq!(
+            self.shape.elements(),
+            shape.elements(),
+            "reshape of {:?} to {shape:?}: the numbers of elements",
+            self.shape
+        );
+        self.shape = shape;
+        self
+    }
+
+    /// The tensor seen as rows along the last axis.
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, T> {
+        self.data().chunks_exact(self.shape.rows().1.max(1))
+    }
+
+    /// The same values in the other precision, each rounded to the nearest.
+    pub fn cast<U: Real>(&self) -> Tensor<U> {
+        Tensor::from_fn(self.shape, |i| U::from_f64(self.data()[i].to_f64()))
+    }
+
+    /// The first element that is infinite or NaN.
+    pub fn not_finite(&self) -> Option<T> {
+        self.data().iter().copied().find(|x| !x.is_finite())
+    }
+}
+
+impl<T: Real> PartialEq for Tensor<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.data() == other.data()
+    }
+}
+
+impl<T: Real, const N: usize> From<[T; N]> for Tensor<T> {
+    fn from(data: [T; N]) -> Self {
+        Self::from_buffer([N], data.to_vec().into())
+    }
+}
+
+impl<T: Real, const M: usize, const N: usize> From<[[T; N]; M]> for Tensor<T> {
+    fn from(data: [[T; N]; M]) -> Self {
+        Self::from_buffer([M, N], data.concat().into())
+    }
+}
+
+impl<T: Real, const L: usize, const M: usize, const N: usize> From<[[[T; N]; M]; L]> for Tensor<T> {
+    fn from(data: [[[T; N]; M]; L]) -> Self {
+        Self::from_buffer([L, M, N], data.concat().concat().into())
+    }
+}
+
+impl<T: Real> fmt::Debug for Tensor<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        nested(f, &self.shape, self.data())?;
+        write!(f, ", shape={:?}", self.shape)
+    }
+}
+
+/// Brackets within brackets; of more than six entries on an axis the first and last three.
+fn nested<T: Real>(f: &mut fmt::Formatter<'_>, lengths: &[usize], data: &[T]) -> fmt::Result {
+    let Some((&length, inner)) = lengths.split_first() else {
+        return fmt::Debug::fmt(&data[0], f);
+    };
+    let stride: usize = inner.iter().product();
+    f.write_str("[")?;
+    for i in (0..length).filter(|i| length <= 6 || *i < 3 || *i >= length - 3) {
+        if i > 0 {
+            f.write_str(", ")?;
+        }
+        if length > 6 && i == length - 3 {
+            f.write_str("..., ")?;
+        }
+        nested(f, inner, &data[i * stride..(i + 1) * stride])?;
+    }
+    f.write_str("]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writing_to_a_shared_buffer_copies_first() {
+        let mut a = Tensor::from([1.0_f32, 2.0]);
+        let b = a.clone();
+        assert!(a.unique_mut().is_none());
+        a.data_mut()[0] = 5.0;
+        assert_eq!(b.data(), [1.0, 2.0]);
+        assert_eq!(a.data(), [5.0, 2.0]);
+        assert!(a.unique_mut().is_some());
+    }
+
+    #[test]
+    fn a_large_buffer_returns_to_its_pool_and_a_small_one_does_not() {
+        let pool = Pool::<f32>::default();
+        let first = pool.take(5000);
+        let address = first.as_ptr();
+        drop(first);
+        let again = pool.take(4000);
+        assert_eq!(again.as_ptr(), address);
+        assert_eq!(again.len(), 4000);
+        drop(again);
+        drop(pool.take(10));
+        assert_eq!(pool.free.lock().unwrap().len(), 1);
+        assert_ne!(pool.take(2000).as_ptr(), address, "twice too large is too large");
+    }
+
+    #[test]
+    fn debug_prints_scalars_empty_axes_and_long_axes() {
+        assert_eq!(format!("{:?}", Tensor::scalar(2.5_f64)), "2.5, shape=[]");
+        assert_eq!(format!("{:?}", Tensor::<f32>::zeros([2, 0])), "[[], []], shape=[2, 0]");
+        let long = Tensor::from_fn([8], |i| i as f32);
+        assert_eq!(format!("{long:?}"), "[0.0, 1.0, 2.0, ..., 5.0, 6.0, 7.0], shape=[8]");
+    }
+
+    #[test]
+    fn rows_of_a_scalar_and_of_three_axes() {
+        assert_eq!(Shape::from([]).rows(), (1, 1));
+        assert_eq!(Shape::from([2, 3, 4]).rows(), (6, 4));
+        assert_eq!(Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]).rows().nth(1), Some(&[3.0, 4.0][..]));
+    }
+}
