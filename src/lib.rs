@@ -14,8 +14,16 @@ pub mod gradcheck;
 #[cfg(feature = "proptest")]
 pub mod strategies;
 pub mod ops;
+pub mod embedding;
+pub mod dpq;
+pub mod optim;
 pub mod data;
+pub mod nn;
 
+pub use dpq::{DpqConfig, DpqEmbedding};
+pub use dpq::codes::CodeTable;
+pub use dpq::compact::CompactEmbedding;
+pub use embedding::{Embedding, FullEmbedding};
 pub use error::{Error, Result};
 pub use gradcheck::{Gradcheck, gradcheck, gradcheck_params};
 pub use params::{ParamId, Params};

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::real::{Element, Real};
+use rand::Rng;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, Weak};
@@ -217,6 +218,12 @@ impl<T: Real> Tensor<T> {
     pub fn from_fn(shape: impl Into<Shape>, f: impl FnMut(usize) -> T) -> Self {
         let shape = shape.into();
         Self::from_buffer(shape, (0..shape.elements()).map(f).collect::<Vec<T>>().into())
+    }
+
+    /// Elements drawn uniformly from +-`bound`.
+    pub fn uniform(shape: impl Into<Shape>, bound: f64, rng: &mut impl Rng) -> Self {
+        let mut draw = || (rng.next_u64() >> 11) as f64 * (-53_f64).exp2();
+        Self::from_fn(shape, |_| T::from_f64(bound * (2.0 * draw() - 1.0)))
     }
 
     /// The lengths of the axes.

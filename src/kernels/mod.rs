@@ -6,6 +6,7 @@
 
 pub(crate) mod elementwise;
 pub(crate) mod exponential;
+pub(crate) mod lstm;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
 pub(crate) mod tile;

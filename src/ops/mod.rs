@@ -12,7 +12,9 @@ mod softmax;
 mod straight_through;
 
 pub use batch_norm::BatchStatistics;
+pub(crate) use rows::Distinct;
 pub use rows::concat;
+pub use straight_through::one_hot;
 
 /// The gradient checks of every op in this folder.
 #[cfg(feature = "proptest")]

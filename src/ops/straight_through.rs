@@ -78,7 +78,7 @@ impl<'t, T: Real> Var<'t, T> {
 /// # Panics
 /// If a code is not below `length`.
 #[track_caller]
-pub(crate) fn one_hot<T: Real>(codes: &[u32], length: usize) -> Tensor<T> {
+pub fn one_hot<T: Real>(codes: &[u32], length: usize) -> Tensor<T> {
     let mut y = Tensor::zeros([codes.len(), length]);
     for (row, &code) in y.data_mut().chunks_exact_mut(length).zip(codes) {
         row[code as usize] = T::ONE;

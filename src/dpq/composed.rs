@@ -1,0 +1,118 @@
+//! Both forms written from primitive ops: the definition in code, and the oracle of the fused ops.
+//!
+//! Everything here is as the formulae of [`dpq`](super) say it, and holds n x D x K numbers. The
+//! fused ops compute the same without.
+
+use super::scores::{Score, scores};
+use super::{BATCH_NORM_EPS, DpqConfig};
+use crate::ops::{BatchStatistics, concat, one_hot};
+use crate::real::Real;
+use crate::tape::Var;
+
+/// What quantising a batch gave.
+pub struct Quantized<'t, T: Real> {
+    /// y, n x d
+    pub rows: Var<'t, T>,
+    /// The regulariser, a scalar: VQ's two terms, SX's entropy term. `None` for SX with beta 0.
+    pub regulariser: Option<Var<'t, T>>,
+    /// The batch's statistics of the scores, where they were taken from it.
+    pub statistics: Option<BatchStatistics<T>>,
+}
+
+/// How scores are normalised.
+#[derive(Clone, Copy)]
+pub enum Normalization<'a, T: Real> {
+    /// By the batch's own statistics: training.
+    Batch,
+    /// By given ones: evaluation.
+    Running(&'a BatchStatistics<T>),
+    /// Not at all.
+    Off,
+}
+
+/// Scores, normalised, n D x K.
+fn normalized<'t, T: Real>(
+    score: Score,
+    normalization: Normalization<'_, T>,
+    q: Var<'t, T>,
+    keys: Var<'t, T>,
+) -> (Var<'t, T>, Option<BatchStatistics<T>>) {
+    let r = scores(score, q, keys);
+    let (rows, k) = r.shape().rows();
+    let r = r.reshape([rows, k]);
+    match normalization {
+        Normalization::Batch => {
+            let (rh, statistics) = r.batch_norm(BATCH_NORM_EPS);
+            (rh, Some(statistics))
+        }
+        Normalization::Running(statistics) => (r.normalize(statistics), None),
+        Normalization::Off => (r, None),
+    }
+}
+
+/// The softmax form: queries `q` n x d, keys and values G x K x s. Also returns code\[i, g\].
+///
+/// # Panics
+/// If the shapes do not fit the configuration.
+#[track_caller]
+pub fn sx<'t, T: Real>(
+    config: &DpqConfig,
+    normalization: Normalization<'_, T>,
+    q: Var<'t, T>,
+    keys: Var<'t, T>,
+    values: Var<'t, T>,
+) -> (Quantized<'t, T>, Vec<u32>) {
+    let (n, d, k) = (q.shape()[0], q.shape()[1], config.codebook_size);
+    let (groups, s) = (config.groups, d / config.groups);
+    let (rh, statistics) = normalized(Score::Dot, normalization, q.reshape([n, groups, s]), keys);
+    let codes = rh.argmax();
+    let p = (rh * T::from_f64(1.0 / config.temperature)).softmax();
+    let w = p.straight_through(one_hot(&codes, k));
+
+    let w3 = w.reshape([n, groups, k]);
+    let group = |g: usize| {
+        let book = if config.shared { 0 } else { g };
+        let values = values.slice(0, book..book + 1).reshape([k, s]);
+        w3.slice(1, g..g + 1).reshape([n, k]).matmul(values)
+    };
+    let rows = concat(&(0..groups).map(group).collect::<Vec<_>>(), 1);
+    let entropy = || {
+        let log_p = (p + T::from_f64(1e-10)).ln();
+        (w * log_p).sum() * T::from_f64(-config.beta / (n * groups) as f64)
+    };
+    (Quantized { rows, regulariser: (config.beta > 0.0).then(entropy), statistics }, codes)
+}
+
+/// The centroid form: queries `q` n x d, one codebook G x K x s for keys and values. Also returns
+/// code\[i, g\].
+///
+/// # Panics
+/// If the shapes do not fit the configuration.
+#[track_caller]
+pub fn vq<'t, T: Real>(
+    config: &DpqConfig,
+    normalization: Normalization<'_, T>,
+    q: Var<'t, T>,
+    codebook: Var<'t, T>,
+) -> (Quantized<'t, T>, Vec<u32>) {
+    let (n, d, k) = (q.shape()[0], q.shape()[1], config.codebook_size);
+    let (groups, s) = (config.groups, d / config.groups);
+    let grouped = q.stop_gradient().reshape([n, groups, s]);
+    let keys = codebook.stop_gradient();
+    let (rh, statistics) = normalized(Score::SquaredDistance, normalization, grouped, keys);
+    let codes = rh.argmax();
+
+    let book = |i: usize| if config.shared { 0 } else { i % groups * k };
+    let places: Vec<u32> = codes.iter().enumerate().map(|(i, code)| book(i) as u32 + code).collect();
+    let chosen = codebook.reshape([config.codebooks() * k, s]).rows(&places).reshape([n, d]);
+    let rows = q.straight_through(chosen.value());
+    let distance = |a: Var<'t, T>, b: Var<'t, T>| {
+        let difference = a - b;
+        (difference * difference).mean()
+    };
+    let mut regulariser = distance(chosen, q.stop_gradient());
+    if config.beta > 0.0 {
+        regulariser = regulariser + distance(chosen.stop_gradient(), q) * T::from_f64(config.beta);
+    }
+    (Quantized { rows, regulariser: Some(regulariser), statistics }, codes)
+}

@@ -1,0 +1,186 @@
+//! The layer that replaces an embedding table.
+
+use super::codes::CodeTable;
+use super::compact::CompactEmbedding;
+use super::composed::{self, Normalization, Quantized};
+use super::scores::{Codebook, Normalizer, Queries, Score, batch_statistics, choose};
+use super::{BATCH_NORM_RATE, DpqConfig, Form};
+use crate::embedding::{Embedding, Looked};
+use crate::error::{Error, Result};
+use crate::ops::BatchStatistics;
+use crate::params::{ParamId, Params};
+use crate::real::Real;
+use crate::rng;
+use crate::tape::{Bound, Pools, Var};
+use crate::tensor::Tensor;
+
+/// An embedding that learns its own compression.
+///
+/// ```
+/// use dpq::{DpqConfig, DpqEmbedding, Embedding, Params, Tape};
+/// let mut params = Params::<f32>::new();
+/// let embedding = DpqEmbedding::new(&mut params, 1000, 64, DpqConfig::sx(16, 32), 0.1, 0)?;
+/// let tape = Tape::new();
+/// let looked = embedding.forward(&tape.train(&params), &[3, 1, 4, 1, 5]);
+/// assert_eq!(&looked.rows.shape()[..], &[5, 64]);
+///
+/// let compact = embedding.to_compact(&params)?;
+/// let evaluated = embedding.forward(&tape.evaluate(&params), &[3, 1, 4]).rows.value();
+/// assert_eq!(compact.lookup(&[3, 1, 4])?, evaluated);
+/// # Ok::<(), dpq::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct DpqEmbedding {
+    config: DpqConfig,
+    vocabulary: usize,
+    width: usize,
+    queries: ParamId,
+    keys: ParamId,
+    /// For VQ the keys.
+    values: ParamId,
+    /// Running mean and variance of the scores.
+    statistics: Option<[ParamId; 2]>,
+}
+
+impl DpqEmbedding {
+    /// Adds the parameters: `embedding.query` V x d, `embedding.keys` and (SX) `embedding.values`
+    /// G x K x s, all uniform in +-`init`, and the statistics `embedding.score_mean`, 0, and
+    /// `embedding.score_var`, 1.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration does not fit the width.
+    pub fn new<T: Real>(
+        params: &mut Params<T>,
+        vocabulary: usize,
+        width: usize,
+        config: DpqConfig,
+        init: f64,
+        seed: u64,
+    ) -> Result<Self> {
+        config.check(width)?;
+        let mut uniform = |name: &str, shape: &[usize]| {
+            params.add(name, Tensor::uniform(shape, init, &mut rng::stream(seed, name, 0)))
+        };
+        let book = [config.codebooks(), config.codebook_size, width / config.groups];
+        let queries = uniform("embedding.query", &[vocabulary, width]);
+        let keys = uniform("embedding.keys", &book);
+        let values = match config.form {
+            Form::Sx => uniform("embedding.values", &book),
+            Form::Vq => keys,
+        };
+        let k = config.codebook_size;
+        let statistics = config.batch_norm.then(|| {
+            [
+                params.add_statistic("embedding.score_mean", Tensor::zeros([k])),
+                params.add_statistic("embedding.score_var", Tensor::full([k], T::ONE)),
+            ]
+        });
+        Ok(DpqEmbedding { config, vocabulary, width, queries, keys, values, statistics })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &DpqConfig {
+        &self.config
+    }
+
+    /// The query table, V x d.
+    pub fn queries(&self) -> ParamId {
+        self.queries
+    }
+
+    /// The key codebook, G x K x s.
+    pub fn keys(&self) -> ParamId {
+        self.keys
+    }
+
+    /// The value codebook, G x K x s; for VQ the key codebook.
+    pub fn values(&self) -> ParamId {
+        self.values
+    }
+
+    /// The running mean and variance of the scores, where they are batch-normalised.
+    pub fn statistics(&self) -> Option<[ParamId; 2]> {
+        self.statistics
+    }
+
+    /// The codes of every symbol, by the statistics that evaluation uses.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if a score is NaN.
+    pub fn codes<T: Real>(&self, params: &Params<T>) -> Result<CodeTable> {
+        let pools = Pools::default();
+        let codebook = Codebook::new(&pools.values, params.get(self.keys));
+        let statistics =
+            self.statistics.map(|[m, v]| batch_statistics(params.get(m).clone(), params.get(v).clone()));
+        let normalizer = Normalizer::new(&pools.values, &codebook, statistics.as_ref());
+        let queries = Queries::new(params.get(self.queries), None, self.config.groups);
+        let mut codes = vec![0; self.vocabulary * self.config.groups];
+        if !choose(&pools.values, self.score(), queries, &codebook, &normalizer, &mut codes) {
+            return Err(Error::NotFinite { what: "a score".into(), value: f64::NAN });
+        }
+        Ok(CodeTable::pack(&codes, self.config.groups, self.config.codebook_size))
+    }
+
+    /// The compressed table: the codes of every symbol, and the values.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if a score or a value is not finite.
+    pub fn to_compact<T: Real>(&self, params: &Params<T>) -> Result<CompactEmbedding<T>> {
+        CompactEmbedding::new(self.config, self.codes(params)?, params.get(self.values).deep_copy())
+    }
+
+    fn score(&self) -> Score {
+        match self.config.form {
+            Form::Sx => Score::Dot,
+            Form::Vq => Score::SquaredDistance,
+        }
+    }
+}
+
+impl<T: Real> Embedding<T> for DpqEmbedding {
+    fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    /// In training the scores are normalised by the batch's statistics, towards which the running
+    /// ones then move; in evaluation by the running ones.
+    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Looked<'t, T> {
+        let running = self.statistics.map(|[m, v]| batch_statistics(p[m].value(), p[v].value()));
+        let normalization = match &running {
+            None => Normalization::Off,
+            Some(_) if p.training => Normalization::Batch,
+            Some(running) => Normalization::Running(running),
+        };
+        let quantized = p.tape.fused(
+            || self.composed(p, ids, normalization),
+            || self.composed(p, ids, normalization),
+        );
+        let Quantized { rows, regulariser, statistics } = quantized;
+        if let (Some([m, v]), Some(BatchStatistics { mean, var, .. })) = (self.statistics, statistics) {
+            let rate = T::from_f64(BATCH_NORM_RATE);
+            p.tape.move_statistic(m, mean, rate);
+            p.tape.move_statistic(v, var, rate);
+        }
+        Looked { rows, regulariser }
+    }
+}
+
+impl DpqEmbedding {
+    fn composed<'t, T: Real>(
+        &self,
+        p: &Bound<'t, T>,
+        ids: &[u32],
+        normalization: Normalization<'_, T>,
+    ) -> Quantized<'t, T> {
+        let q: Var<'t, T> = p[self.queries].rows(ids);
+        let (quantized, _) = match self.config.form {
+            Form::Sx => composed::sx(&self.config, normalization, q, p[self.keys], p[self.values]),
+            Form::Vq => composed::vq(&self.config, normalization, q, p[self.keys]),
+        };
+        quantized
+    }
+}

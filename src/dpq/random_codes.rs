@@ -1,0 +1,82 @@
+//! Codes that are drawn at random and never learnt: what learning codes is compared with.
+
+use super::DpqConfig;
+use super::codes::CodeTable;
+use super::compact::CompactEmbedding;
+use crate::embedding::{Embedding, Looked};
+use crate::error::Result;
+use crate::params::{ParamId, Params};
+use crate::real::Real;
+use crate::rng;
+use crate::tape::Bound;
+use crate::tensor::Tensor;
+use rand::Rng;
+
+/// An embedding of the compact form whose codes stay as they were drawn; only the values train.
+#[derive(Clone, Debug)]
+pub struct RandomCodes {
+    config: DpqConfig,
+    codes: CodeTable,
+    width: usize,
+    values: ParamId,
+}
+
+impl RandomCodes {
+    /// Draws the codes, and adds `embedding.values`, G x K x s, uniform in +-`init`.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if the configuration does not fit the width.
+    pub fn new<T: Real>(
+        params: &mut Params<T>,
+        vocabulary: usize,
+        width: usize,
+        config: DpqConfig,
+        init: f64,
+        seed: u64,
+    ) -> Result<Self> {
+        config.check(width)?;
+        let k = config.codebook_size;
+        let mut rng = rng::stream(seed, "embedding.codes", 0);
+        let mut draw = || ((u64::from(rng.next_u32()) * k as u64) >> 32) as u32;
+        let codes: Vec<u32> = (0..vocabulary * config.groups).map(|_| draw()).collect();
+        let codes = CodeTable::pack(&codes, config.groups, k);
+        let (name, shape) = ("embedding.values", [config.codebooks(), k, width / config.groups]);
+        let values = params.add(name, Tensor::uniform(shape, init, &mut rng::stream(seed, name, 0)));
+        Ok(RandomCodes { config, codes, width, values })
+    }
+
+    /// The compressed table.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if a value is not finite.
+    pub fn to_compact<T: Real>(&self, params: &Params<T>) -> Result<CompactEmbedding<T>> {
+        CompactEmbedding::new(self.config, self.codes.clone(), params.get(self.values).deep_copy())
+    }
+}
+
+impl<T: Real> Embedding<T> for RandomCodes {
+    fn vocabulary(&self) -> usize {
+        self.codes.rows()
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Looked<'t, T> {
+        let (k, groups) = (self.config.codebook_size, self.config.groups);
+        let (n, s) = (self.config.codebooks() * k, self.width / groups);
+        let stride = if self.config.shared { 0 } else { k as u32 };
+        let mut places = Vec::with_capacity(ids.len() * groups);
+        for &id in ids {
+            if (id as usize) < self.codes.rows() {
+                places.extend(self.codes.row(id as usize).zip(0..).map(|(code, g)| g * stride + code));
+            } else {
+                p.tape.fail(crate::Error::Id { id, vocabulary: self.codes.rows() });
+                places.extend((0..groups).map(|_| 0));
+            }
+        }
+        let rows = p[self.values].reshape([n, s]).rows(&places).reshape([ids.len(), self.width]);
+        Looked { rows, regulariser: None }
+    }
+}

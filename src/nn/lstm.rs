@@ -1,0 +1,329 @@
+//! Long short-term memory, a whole layer and sequence as one op.
+//!
+//! For t = 0, 1, ..., with gates in the order i, f, g, o, as PyTorch has them, and one bias:
+//!
+//! ```text
+//! (i, f, g, o) = W_ih x_t + W_hh h_(t-1) + b
+//! c_t = sigma(f) c_(t-1) + sigma(i) tanh(g)
+//! h_t = sigma(o) tanh(c_t)
+//! ```
+
+use crate::gemm::{Matrix, Packed, multiply};
+use crate::kernels::elementwise::add;
+use crate::kernels::lstm::{backward, forward};
+use crate::ops::concat;
+use crate::parallel;
+use crate::params::{ParamId, Params};
+use crate::real::Real;
+use crate::rng;
+use crate::tape::{Bound, Context, Op, Var};
+use crate::tensor::Tensor;
+
+/// One layer over a whole sequence: (all h, the last h, the last c).
+///
+/// `x` is steps x batch x inputs, `h0` and `c0` batch x H, `w_ih` 4H x inputs, `w_hh` 4H x H, `b`
+/// 4H. The outputs are steps x batch x H, batch x H and batch x H.
+///
+/// One product serves all inputs, one product with a weight packed once every step; on the way back
+/// the gates' gradients come first, then one product for each weight.
+///
+/// # Panics
+/// If the shapes do not fit, or there are no steps.
+#[track_caller]
+pub fn lstm<'t, T: Real>(
+    x: Var<'t, T>,
+    [h0, c0]: [Var<'t, T>; 2],
+    [w_ih, w_hh, b]: [Var<'t, T>; 3],
+) -> [Var<'t, T>; 3] {
+    let tape = x.tape();
+    let pool = &tape.pools().values;
+    let sizes = Sizes::new(x, [h0, c0], [w_ih, w_hh, b]);
+    let Sizes { steps, batch, inputs, hidden } = sizes;
+    let (xv, w_ih_v, w_hh_v, bias) = (x.value(), w_ih.value(), w_hh.value(), b.value());
+    let mut gates = tape.buffer([steps, batch, 4 * hidden]);
+    let weight = Matrix::new(w_ih_v.data(), 4 * hidden, inputs).t();
+    multiply(pool, Matrix::new(xv.data(), steps * batch, inputs), weight, gates.data_mut(), false);
+    let recurrent = Packed::new(pool, Matrix::new(w_hh_v.data(), 4 * hidden, hidden).t());
+
+    let [mut c, mut tanh_c, mut h] = [(); 3].map(|()| tape.buffer([steps, batch, hidden]));
+    let (mut c_before, mut h_before) = (c0.value(), h0.value());
+    for t in 0..steps {
+        let gates = &mut gates.data_mut()[t * batch * 4 * hidden..][..batch * 4 * hidden];
+        recurrent.multiply(pool, Matrix::new(h_before.data(), batch, hidden), gates, true);
+        let [mut c_now, mut h_now] = [(); 2].map(|()| tape.buffer([batch, hidden]));
+        let step = t * batch * hidden..(t + 1) * batch * hidden;
+        let tanh_c = &mut tanh_c.data_mut()[step.clone()];
+        let mut rows: Vec<_> = gates
+            .chunks_exact_mut(4 * hidden)
+            .zip(c_before.rows())
+            .zip(c_now.data_mut().chunks_exact_mut(hidden))
+            .zip(tanh_c.chunks_exact_mut(hidden))
+            .zip(h_now.data_mut().chunks_exact_mut(hidden))
+            .collect();
+        parallel::for_each(&mut rows, |_, ((((gates, c_before), c), tanh_c), h)| {
+            forward(gates, bias.data(), c_before, c, tanh_c, h);
+        });
+        c.data_mut()[step.clone()].copy_from_slice(c_now.data());
+        h.data_mut()[step].copy_from_slice(h_now.data());
+        (c_before, h_before) = (c_now, h_now);
+    }
+    tape.record(LstmOp { sizes, gates, c, tanh_c }, &[x, h0, c0, w_ih, w_hh, b], [h, h_before, c_before])
+}
+
+#[derive(Clone, Copy)]
+struct Sizes {
+    steps: usize,
+    batch: usize,
+    inputs: usize,
+    hidden: usize,
+}
+
+impl Sizes {
+    #[track_caller]
+    fn new<T: Real>(x: Var<'_, T>, state: [Var<'_, T>; 2], weights: [Var<'_, T>; 3]) -> Sizes {
+        let [steps, batch, inputs] = x.shape()[..] else {
+            panic!("lstm: input of shape {:?}, not steps x batch x inputs", x.shape())
+        };
+        let hidden = state[0].shape().rows().1;
+        let [w_ih, w_hh, b] = weights.map(|w| w.shape());
+        assert!(
+            steps > 0
+                && state.iter().all(|s| s.shape()[..] == [batch, hidden])
+                && w_ih[..] == [4 * hidden, inputs]
+                && w_hh[..] == [4 * hidden, hidden]
+                && b[..] == [4 * hidden],
+            "lstm: input {:?}, states {:?} and {:?}, weights {w_ih:?}, {w_hh:?} and {b:?}",
+            x.shape(),
+            state[0].shape(),
+            state[1].shape()
+        );
+        Sizes { steps, batch, inputs, hidden }
+    }
+}
+
+struct LstmOp<T: Real> {
+    sizes: Sizes,
+    /// sigma i, sigma f, tanh g, sigma o
+    gates: Tensor<T>,
+    c: Tensor<T>,
+    tanh_c: Tensor<T>,
+}
+impl<T: Real> Op<T> for LstmOp<T> {
+    fn backward(&self, ctx: &mut Context<'_, T>) {
+        // With dh, dc of step t, the later steps' shares included:
+        //   do = dh tanh(c) o (1 - o)         dc += dh o (1 - tanh(c)^2)
+        //   df = dc c_(t-1) f (1 - f)         di = dc g i (1 - i)          dg = dc i (1 - g^2)
+        //   dh_(t-1) = W_hh^T (di, df, dg, do)                             dc_(t-1) = dc f
+        // and over all steps: dx = dgates W_ih, dW_ih = dgates^T x, dW_hh = dgates^T h_(t-1),
+        // db = sum of dgates.
+        let Sizes { steps, batch, inputs, hidden } = self.sizes;
+        let (pool, step) = (&ctx.pools().values, batch * hidden);
+        let (x, h0, c0, w_ih, w_hh) = (ctx.input(0), ctx.input(1), ctx.input(2), ctx.input(3), ctx.input(4));
+        let h = ctx.output(0);
+        let last = |k| ctx.output_grad(k).map_or_else(|| Tensor::zeros([batch, hidden]), Tensor::deep_copy);
+        let (mut dh, mut dc) = (last(1), last(2));
+        let recurrent = Packed::new(pool, Matrix::new(w_hh.data(), 4 * hidden, hidden));
+        let mut dgates = ctx.buffer([steps, batch, 4 * hidden]);
+        for t in (0..steps).rev() {
+            if let Some(dy) = ctx.output_grad(0) {
+                add(dh.data_mut(), &dy.data()[t * step..][..step]);
+            }
+            let c_before = if t == 0 { c0.data() } else { &self.c.data()[(t - 1) * step..][..step] };
+            let now = t * 4 * step..(t + 1) * 4 * step;
+            let dgates = &mut dgates.data_mut()[now.clone()];
+            let mut rows: Vec<_> = self.gates.data()[now]
+                .chunks_exact(4 * hidden)
+                .zip(c_before.chunks_exact(hidden))
+                .zip(self.tanh_c.data()[t * step..][..step].chunks_exact(hidden))
+                .zip(dh.rows())
+                .zip(dc.data_mut().chunks_exact_mut(hidden))
+                .zip(dgates.chunks_exact_mut(4 * hidden))
+                .collect();
+            parallel::for_each(&mut rows, |_, (((((gates, c_before), tanh_c), dh), dc), dgates)| {
+                backward(gates, c_before, tanh_c, dh, dc, dgates);
+            });
+            if t > 0 || ctx.needs(1) {
+                recurrent.multiply(pool, Matrix::new(dgates, batch, 4 * hidden), dh.data_mut(), false);
+            }
+        }
+        let rows = steps * batch;
+        let all = Matrix::new(dgates.data(), rows, 4 * hidden);
+        if ctx.needs(0) {
+            let mut dx = ctx.buffer(x.shape());
+            multiply(pool, all, Matrix::new(w_ih.data(), 4 * hidden, inputs), dx.data_mut(), false);
+            ctx.add(0, dx);
+        }
+        ctx.add(1, dh);
+        ctx.add(2, dc);
+        if ctx.needs(3) {
+            let mut dw = ctx.buffer(w_ih.shape());
+            multiply(pool, all.t(), Matrix::new(x.data(), rows, inputs), dw.data_mut(), false);
+            ctx.add(3, dw);
+        }
+        if ctx.needs(4) {
+            let mut dw = ctx.buffer(w_hh.shape());
+            let (first, later) = dgates.data().split_at(4 * step);
+            let first = Matrix::new(first, batch, 4 * hidden).t();
+            let later = Matrix::new(later, rows - batch, 4 * hidden).t();
+            let before = Matrix::new(&h.data()[..(steps - 1) * step], rows - batch, hidden);
+            multiply(pool, first, Matrix::new(h0.data(), batch, hidden), dw.data_mut(), false);
+            multiply(pool, later, before, dw.data_mut(), true);
+            ctx.add(4, dw);
+        }
+        if ctx.needs(5) {
+            let mut db = Tensor::zeros([4 * hidden]);
+            dgates.rows().for_each(|row| add(db.data_mut(), row));
+            ctx.add(5, db);
+        }
+    }
+}
+
+/// [`lstm`] written from primitive ops: the definition that the fused op is tested against.
+///
+/// # Panics
+/// If the shapes do not fit.
+#[track_caller]
+pub fn lstm_composed<'t, T: Real>(
+    x: Var<'t, T>,
+    [mut h, mut c]: [Var<'t, T>; 2],
+    [w_ih, w_hh, b]: [Var<'t, T>; 3],
+) -> [Var<'t, T>; 3] {
+    let Sizes { steps, batch, inputs, hidden } = Sizes::new(x, [h, c], [w_ih, w_hh, b]);
+    let mut all = Vec::new();
+    for t in 0..steps {
+        let x = x.slice(0, t..t + 1).reshape([batch, inputs]);
+        let gates = x.matmul_t(w_ih) + h.matmul_t(w_hh) + b;
+        let gate = |k: usize| gates.slice(1, k * hidden..(k + 1) * hidden);
+        let (i, f, g, o) = (gate(0).sigmoid(), gate(1).sigmoid(), gate(2).tanh(), gate(3).sigmoid());
+        c = f * c + i * g;
+        h = o * c.tanh();
+        all.push(h.reshape([1, batch, hidden]));
+    }
+    [concat(&all, 0), h, c]
+}
+
+/// Several LSTM layers, one on top of the other.
+///
+/// A layer's parameters are called as PyTorch calls them, `lstm.weight_ih_l0`, `lstm.weight_hh_l0`,
+/// but for `lstm.bias_l0`: there is one bias, not the sum of two.
+#[derive(Clone, Debug)]
+pub struct Lstm {
+    layers: Vec<[ParamId; 3]>,
+    hidden: usize,
+}
+
+/// What an [`Lstm`] remembers between sequences: h and c of every layer, batch x hidden.
+#[derive(Clone, Debug)]
+pub struct LstmState<T: Real> {
+    layers: Vec<[Tensor<T>; 2]>,
+}
+
+impl Lstm {
+    /// Adds the parameters of `layers` layers: weights uniform in +-`init`, biases 0.
+    pub fn new<T: Real>(
+        params: &mut Params<T>,
+        inputs: usize,
+        hidden: usize,
+        layers: usize,
+        init: f64,
+        seed: u64,
+    ) -> Lstm {
+        let layer = |layer: usize| {
+            let width = if layer == 0 { inputs } else { hidden };
+            let mut weight = |kind: &str, columns: usize| {
+                let name = format!("lstm.weight_{kind}_l{layer}");
+                let value = Tensor::uniform([4 * hidden, columns], init, &mut rng::stream(seed, &name, 0));
+                params.add(&name, value)
+            };
+            let (w_ih, w_hh) = (weight("ih", width), weight("hh", hidden));
+            [w_ih, w_hh, params.add(&format!("lstm.bias_l{layer}"), Tensor::zeros([4 * hidden]))]
+        };
+        Lstm { layers: (0..layers).map(layer).collect(), hidden }
+    }
+
+    /// Zeros: the state at the start of a text.
+    pub fn start<T: Real>(&self, batch: usize) -> LstmState<T> {
+        let zeros = || Tensor::zeros([batch, self.hidden]);
+        LstmState { layers: self.layers.iter().map(|_| [zeros(), zeros()]).collect() }
+    }
+
+    /// The top layer's outputs for `x`, steps x batch x inputs, and the state after it.
+    ///
+    /// In training every layer's inputs are dropped out but for a share of `keep`. The state enters
+    /// as a constant: no gradient crosses the sequence's start.
+    ///
+    /// # Panics
+    /// If `x` or the state has another shape.
+    #[track_caller]
+    pub fn forward<'t, T: Real>(
+        &self,
+        p: &Bound<'t, T>,
+        mut x: Var<'t, T>,
+        state: &LstmState<T>,
+        keep: f64,
+    ) -> (Var<'t, T>, LstmState<T>) {
+        let mut after = Vec::new();
+        for (i, (weights, state)) in self.layers.iter().zip(&state.layers).enumerate() {
+            if p.training {
+                x = x.dropout(keep, &format!("dropout.lstm.{i}"));
+            }
+            let state = state.each_ref().map(|s| p.tape.constant(s.clone()));
+            let [all, h, c] = lstm(x, state, weights.map(|id| p[id]));
+            after.push([h.value(), c.value()]);
+            x = all;
+        }
+        (x, LstmState { layers: after })
+    }
+}
+
+#[cfg(feature = "proptest")]
+pub(super) fn cases() -> Vec<crate::strategies::Case> {
+    use crate::gradcheck;
+    use crate::strategies::{Case, tensor};
+    use proptest::prelude::*;
+
+    vec![Case::new(
+        "lstm",
+        (1..4_usize, 1..3_usize, 1..4_usize, 1..4_usize).prop_flat_map(|(t, b, i, h)| {
+            let weights = [tensor([4 * h, i]).boxed(), tensor([4 * h, h]).boxed(), tensor([4 * h]).boxed()];
+            (tensor([t, b, i]), [tensor([b, h]), tensor([b, h])], weights)
+        }),
+        |(x, [h, c], [w, u, b])| {
+            gradcheck([x, h, c, w, u, b], |[x, h, c, w, u, b]| {
+                let [all, h, c] = lstm(x, [h, c], [w, u, b]);
+                all.sum_axis(0) * h + c
+            })
+        },
+    )]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::Tape;
+
+    #[test]
+    fn the_fused_op_equals_its_composition() {
+        let tape = Tape::new();
+        let (t, b, i, h) = (4, 3, 18, 17);
+        let leaf = |shape: &[usize], k: f64| {
+            tape.leaf(Tensor::from_fn(shape, |i| ((i as f64 + 1.0) * k).sin() * 0.5))
+        };
+        let x = leaf(&[t, b, i], 0.7);
+        let state = [leaf(&[b, h], 0.3), leaf(&[b, h], 0.9)];
+        let weights = [leaf(&[4 * h, i], 1.1), leaf(&[4 * h, h], 1.7), leaf(&[4 * h], 0.2)];
+        let (fused, composed) = (lstm(x, state, weights), lstm_composed(x, state, weights));
+        let seeds = |outputs: [Var<'_, f64>; 3]| {
+            let seed = |y: Var<'_, f64>| Tensor::from_fn(y.shape(), |i| (i as f64 * 0.37).cos());
+            tape.backward_from(&outputs.map(|y| (y, seed(y))))
+        };
+        let (grads, expected) = (seeds(fused), seeds(composed));
+        let close = |a: &Tensor<f64>, b: &Tensor<f64>| {
+            assert!(a.data().iter().zip(b.data()).all(|(a, b)| (a - b).abs() < 1e-12), "{a:?} {b:?}");
+        };
+        fused.iter().zip(composed).for_each(|(a, b)| close(&a.value(), &b.value()));
+        for input in [x].into_iter().chain(state).chain(weights) {
+            close(&grads.dense(input), &expected.dense(input));
+        }
+    }
+}
