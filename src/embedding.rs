@@ -37,7 +37,13 @@ pub struct FullEmbedding {
 
 impl FullEmbedding {
     /// Adds the table `embedding.weight`, uniform in +-`init`.
-    pub fn new<T: Real>(params: &mut Params<T>, vocabulary: usize, width: usize, init: f64, seed: u64) -> Self {
+    pub fn new<T: Real>(
+        params: &mut Params<T>,
+        vocabulary: usize,
+        width: usize,
+        init: f64,
+        seed: u64,
+    ) -> Self {
         let name = "embedding.weight";
         let table = Tensor::uniform([vocabulary, width], init, &mut rng::stream(seed, name, 0));
         FullEmbedding { table: params.add(name, table), vocabulary, width }

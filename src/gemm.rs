@@ -31,7 +31,12 @@ impl<'a, T: Real> Matrix<'a, T> {
 
     /// The transpose.
     pub(crate) fn t(self) -> Self {
-        Matrix { data: self.data, rows: self.columns, columns: self.rows, transposed: !self.transposed }
+        Matrix {
+            data: self.data,
+            rows: self.columns,
+            columns: self.rows,
+            transposed: !self.transposed,
+        }
     }
 }
 
@@ -100,7 +105,8 @@ impl<T: Real> Packed<T> {
             let mut left = pool.take(rows.len() * depth);
             dispatch!(level(), simd => pack_left(simd, a, rows, 0..depth, &mut left));
             for column in columns.clone().step_by(panel::<T>()) {
-                let right = &self.panels[column * depth..][..padded::<T>(columns.end - column) * depth];
+                let right =
+                    &self.panels[column * depth..][..padded::<T>(columns.end - column) * depth];
                 dispatch!(level(), simd => {
                     panel_product(simd, &left, right, c, column - columns.start, accumulate)
                 });
@@ -161,7 +167,13 @@ fn heights(rows: usize) -> impl Iterator<Item = usize> {
 
 /// Packs rows x depth of `a` tile by tile, each depth x tile height.
 #[inline(always)]
-fn pack_left<S: Simd, T: Real>(simd: S, a: Matrix<'_, T>, rows: Range<usize>, depth: Range<usize>, into: &mut [T]) {
+fn pack_left<S: Simd, T: Real>(
+    simd: S,
+    a: Matrix<'_, T>,
+    rows: Range<usize>,
+    depth: Range<usize>,
+    into: &mut [T],
+) {
     simd.vectorize(
         #[inline(always)]
         || {
@@ -208,13 +220,22 @@ fn pack_panel<S: Simd, T: Real>(
                     tile.fill(T::ZERO);
                 }
                 if b.transposed {
-                    transpose(&b.data[first * b.rows..], b.rows, depth.clone(), filled, tile, width);
+                    transpose(
+                        &b.data[first * b.rows..],
+                        b.rows,
+                        depth.clone(),
+                        filled,
+                        tile,
+                        width,
+                    );
                     continue;
                 }
                 for (p, into) in depth.clone().zip(tile.chunks_exact_mut(width)) {
                     let from = &b.data[p * b.columns + first..][..filled];
                     if filled == width {
-                        for (x, into) in from.chunks_exact(T::LANES).zip(into.chunks_exact_mut(T::LANES)) {
+                        for (x, into) in
+                            from.chunks_exact(T::LANES).zip(into.chunks_exact_mut(T::LANES))
+                        {
                             T::Wide::<S>::from_slice(simd, x).store_slice(into);
                         }
                     } else {
@@ -286,7 +307,9 @@ mod tests {
     #[test]
     fn products_equal_the_definition_for_every_layout_and_remainder() {
         let pool = Pool::default();
-        for (m, k, n) in [(1, 1, 1), (5, 3, 17), (20, 40, 70), (13, 600, 33), (210, 9, 5), (3, 0, 4), (0, 3, 4)] {
+        for (m, k, n) in
+            [(1, 1, 1), (5, 3, 17), (20, 40, 70), (13, 600, 33), (210, 9, 5), (3, 0, 4), (0, 3, 4)]
+        {
             let a: Vec<f64> = (0..m * k).map(|i| (i * 7 % 13) as f64 - 6.0).collect();
             let b: Vec<f64> = (0..k * n).map(|i| (i * 5 % 11) as f64 - 5.0).collect();
             let flip = |x: &[f64], rows: usize, columns: usize| -> Vec<f64> {

@@ -89,10 +89,16 @@ impl Report {
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.index, &self.output) {
-            (Some(index), Some(output)) => write!(f, "d output{output:?} / d {}{index:?}", self.input)?,
+            (Some(index), Some(output)) => {
+                write!(f, "d output{output:?} / d {}{index:?}", self.input)?
+            }
             _ => f.write_str("random projection over all inputs")?,
         }
-        write!(f, ": analytic {:.9e}, numeric {:.9e}, error {:.2e}", self.analytic, self.numeric, self.error)
+        write!(
+            f,
+            ": analytic {:.9e}, numeric {:.9e}, error {:.2e}",
+            self.analytic, self.numeric, self.error
+        )
     }
 }
 
@@ -105,7 +111,11 @@ impl fmt::Display for Report {
             writeln!(f, "a second backward pass gave other bits than the first")?;
         }
         let verdict = if self.error() <= self.tolerance { "agree" } else { "DIFFER" };
-        write!(f, "gradients {verdict}: {} compared, tolerance {:.0e}", self.compared, self.tolerance)?;
+        write!(
+            f,
+            "gradients {verdict}: {} compared, tolerance {:.0e}",
+            self.compared, self.tolerance
+        )?;
         match &self.worst {
             Some(worst) => write!(f, ", worst {worst}"),
             None => Ok(()),
@@ -139,7 +149,10 @@ pub fn gradcheck<const N: usize>(
 ///
 /// # Panics
 /// If the closure freezes other values when evaluated again.
-pub fn gradcheck_params(params: &Params<f64>, f: impl for<'t> Fn(&Bound<'t, f64>) -> Var<'t, f64>) -> Report {
+pub fn gradcheck_params(
+    params: &Params<f64>,
+    f: impl for<'t> Fn(&Bound<'t, f64>) -> Var<'t, f64>,
+) -> Report {
     Gradcheck::default().run_params(params, f)
 }
 
@@ -232,7 +245,10 @@ impl Gradcheck {
             report.repeatable = leaves.iter().all(|&x| first.dense(x) == second.dense(x));
             report.ops.extend(tape.differentiated(&first));
             let backward = |seed: Vec<f64>| -> Vec<Tensor<f64>> {
-                let grads = tape.backward_from(&[(y, Tensor::new(shape, seed).expect("as long as the output"))]);
+                let grads = tape.backward_from(&[(
+                    y,
+                    Tensor::new(shape, seed).expect("as long as the output"),
+                )]);
                 leaves.iter().map(|&x| grads.dense(x)).collect()
             };
             let unit = |k| (0..outputs).map(|i| f64::from(u8::from(i == k))).collect();
@@ -240,7 +256,11 @@ impl Gradcheck {
                 (shape, (0..outputs).map(|k| backward(unit(k))).collect(), Vec::new())
             } else {
                 let cotangents = (0..PROJECTIONS).map(|k| self.random(outputs, "cotangent", k + 1));
-                (shape, Vec::new(), cotangents.map(|u| (u.clone(), backward(u))).collect::<Vec<_>>())
+                (
+                    shape,
+                    Vec::new(),
+                    cotangents.map(|u| (u.clone(), backward(u))).collect::<Vec<_>>(),
+                )
             }
         };
         let mut difference = Differences { tape, run, base: &base };
@@ -267,7 +287,9 @@ impl Gradcheck {
         report: &mut Report,
     ) {
         let size = scale(difference.base[input].data());
-        let largest = |x: f64, row: &Vec<Tensor<f64>>| row[input].data().iter().fold(x, |x, a| x.max(a.abs()));
+        let largest = |x: f64, row: &Vec<Tensor<f64>>| {
+            row[input].data().iter().fold(x, |x, a| x.max(a.abs()))
+        };
         let largest = rows.iter().fold(0.0, largest);
         for i in 0..difference.base[input].data().len() {
             let tangent = |h: f64| vec![(input, i, h)];
@@ -333,7 +355,14 @@ impl Gradcheck {
         let noise = slope.noise * cotangent.iter().map(|u| u * u).sum::<f64>().sqrt();
         let error = self.error(analytic, numeric, size, noise);
         report.compared += 1;
-        report.note(Entry { input: "all".into(), index: None, output: None, analytic, numeric, error });
+        report.note(Entry {
+            input: "all".into(),
+            index: None,
+            output: None,
+            analytic,
+            numeric,
+            error,
+        });
     }
 
     fn error(&self, analytic: f64, numeric: f64, largest: f64, noise: f64) -> f64 {
@@ -367,7 +396,8 @@ impl Report {
 }
 
 /// Binds values to leaves of a tape and evaluates the closure.
-type Run<'a> = &'a dyn for<'t> Fn(&'t Tape<f64>, &[Tensor<f64>]) -> (Vec<Var<'t, f64>>, Var<'t, f64>);
+type Run<'a> =
+    &'a dyn for<'t> Fn(&'t Tape<f64>, &[Tensor<f64>]) -> (Vec<Var<'t, f64>>, Var<'t, f64>);
 
 /// Evaluations of the frozen function near the base point.
 struct Differences<'a> {

@@ -1,28 +1,28 @@
 //! x
 #![deny(unsafe_code)]
 
+pub mod data;
+pub mod dpq;
+pub mod embedding;
 pub mod error;
+mod gemm;
+pub mod gradcheck;
+mod kernels;
+pub mod nn;
+pub mod ops;
+pub mod optim;
+pub mod parallel;
+pub mod params;
 pub mod real;
 pub mod rng;
-pub mod tensor;
-pub mod parallel;
-mod kernels;
-mod gemm;
-pub mod params;
-pub mod tape;
-pub mod gradcheck;
 #[cfg(feature = "proptest")]
 pub mod strategies;
-pub mod ops;
-pub mod embedding;
-pub mod dpq;
-pub mod optim;
-pub mod data;
-pub mod nn;
+pub mod tape;
+pub mod tensor;
 
-pub use dpq::{DpqConfig, DpqEmbedding};
 pub use dpq::codes::CodeTable;
 pub use dpq::compact::CompactEmbedding;
+pub use dpq::{DpqConfig, DpqEmbedding};
 pub use embedding::{Embedding, FullEmbedding};
 pub use error::{Error, Result};
 pub use gradcheck::{Gradcheck, gradcheck, gradcheck_params};

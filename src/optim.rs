@@ -46,7 +46,9 @@ impl Sgd {
                     let width = rows.rows.shape()[1];
                     let table = params.write(id);
                     for (row, dp) in rows.iter() {
-                        update(&mut table[row * width..(row + 1) * width], dp, |p, dp| p - rate * dp);
+                        update(&mut table[row * width..(row + 1) * width], dp, |p, dp| {
+                            p - rate * dp
+                        });
                     }
                 }
             }
@@ -115,7 +117,10 @@ mod tests {
         tape.reset();
         assert_eq!(grads.clip_global_norm(1.0), 5.0);
         Sgd { rate: 1.0 }.step(&mut params, &grads);
-        assert!((params.get(x).data()[0] + 0.6).abs() < 1e-15 && (params.get(x).data()[1] + 0.8).abs() < 1e-15);
+        assert!(
+            (params.get(x).data()[0] + 0.6).abs() < 1e-15
+                && (params.get(x).data()[1] + 0.8).abs() < 1e-15
+        );
     }
 
     #[test]

@@ -26,7 +26,10 @@ pub fn threads() -> usize {
 }
 
 /// Runs both closures, at the same time where there are threads for it.
-pub(crate) fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+pub(crate) fn join<A: Send, B: Send>(
+    a: impl FnOnce() -> A + Send,
+    b: impl FnOnce() -> B + Send,
+) -> (A, B) {
     #[cfg(feature = "parallel")]
     if threads() > 1 {
         return rayon::join(a, b);
@@ -53,7 +56,11 @@ fn for_each_from<I: Send>(first: usize, items: &mut [I], f: &(impl Fn(usize, &mu
 }
 
 /// Calls `f(i, chunk)` for the consecutive chunks of `size` elements (the last may be shorter).
-pub(crate) fn for_each_chunk<T: Send>(data: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+pub(crate) fn for_each_chunk<T: Send>(
+    data: &mut [T],
+    size: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
     let mut units = vec![(); data.len().div_ceil(size.max(1))];
     for_each_pair((data, size), (&mut units, 1), |i, chunk, _| f(i, chunk));
 }
@@ -100,7 +107,9 @@ mod tests {
         for threads in [1, 3] {
             let mut data = vec![0_usize; 1003];
             with_threads(threads, || {
-                for_each_chunk(&mut data, 10, |i, chunk| chunk.iter_mut().for_each(|x| *x += i + 1));
+                for_each_chunk(&mut data, 10, |i, chunk| {
+                    chunk.iter_mut().for_each(|x| *x += i + 1)
+                });
                 for_each(&mut data, |i, x| *x = *x * 10_000 + i);
             });
             assert!(data.iter().enumerate().all(|(i, &x)| x == (i / 10 + 1) * 10_000 + i));

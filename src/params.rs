@@ -149,7 +149,10 @@ impl<T: Real> Params<T> {
     pub fn check_finite(&self) -> Result<()> {
         for Param { name, value, .. } in &self.params {
             if let Some(bad) = value.not_finite() {
-                return Err(Error::NotFinite { what: format!("parameter {name}"), value: bad.to_f64() });
+                return Err(Error::NotFinite {
+                    what: format!("parameter {name}"),
+                    value: bad.to_f64(),
+                });
             }
         }
         Ok(())

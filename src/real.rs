@@ -10,7 +10,9 @@ mod sealed {
 }
 
 /// What a [`Buffer`](crate::tensor::Buffer) can hold: numbers, ids and codes.
-pub trait Element: sealed::Sealed + Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 'static {
+pub trait Element:
+    sealed::Sealed + Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 'static
+{
     /// Written over recycled buffers in debug builds, so that forgetting to fill one shows.
     const POISON: Self;
 }

@@ -3,8 +3,8 @@
 //! Nothing in the crate keeps a generator. Whoever needs randomness names what it is for, and a
 //! resumed run needs only the step number to draw the same masks again.
 
-pub use rand::rngs::ChaCha8Rng;
 use rand::SeedableRng;
+pub use rand::rngs::ChaCha8Rng;
 
 /// The generator for `purpose` at `step` under `seed`.
 ///
@@ -20,9 +20,9 @@ use rand::SeedableRng;
 /// ```
 pub fn stream(seed: u64, purpose: &str, step: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let hash = purpose
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = purpose.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, byte| {
+        (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
     rng.set_stream(hash);
     rng.set_word_pos(u128::from(step) << 36);
     rng

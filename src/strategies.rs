@@ -42,10 +42,14 @@ pub fn tensor(shape: impl Into<Shape>) -> impl Strategy<Value = Tensor<f64>> {
 }
 
 /// Tensors of a shape, with elements from `range`.
-pub fn elements(shape: impl Into<Shape>, range: std::ops::Range<f64>) -> impl Strategy<Value = Tensor<f64>> {
+pub fn elements(
+    shape: impl Into<Shape>,
+    range: std::ops::Range<f64>,
+) -> impl Strategy<Value = Tensor<f64>> {
     let shape = shape.into();
-    vec(range, shape.elements())
-        .prop_map(move |data| Tensor::new(shape, data).expect("as many elements as the shape holds"))
+    vec(range, shape.elements()).prop_map(move |data| {
+        Tensor::new(shape, data).expect("as many elements as the shape holds")
+    })
 }
 
 /// Tensors of any [`shapes`] of `axes` axes, with elements between -2 and 2.
@@ -99,14 +103,22 @@ impl Case {
             let reports = RefCell::new(Vec::new());
             let result = runner.run(&inputs, |input| {
                 let report = check(input);
-                let verdict = if report.is_ok() { Ok(()) } else { Err(TestCaseError::fail(report.to_string())) };
+                let verdict = if report.is_ok() {
+                    Ok(())
+                } else {
+                    Err(TestCaseError::fail(report.to_string()))
+                };
                 reports.borrow_mut().push(report);
                 verdict
             });
             let failure = match result {
                 Ok(()) => None,
-                Err(TestError::Fail(reason, input)) => Some(format!("{reason}\nfor the input {input:?}")),
-                Err(TestError::Abort(reason)) => Some(format!("too many inputs were rejected: {reason}")),
+                Err(TestError::Fail(reason, input)) => {
+                    Some(format!("{reason}\nfor the input {input:?}"))
+                }
+                Err(TestError::Abort(reason)) => {
+                    Some(format!("too many inputs were rejected: {reason}"))
+                }
             };
             (reports.into_inner(), failure)
         };
@@ -149,6 +161,10 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.failure.is_some() { "FAILED" } else { "ok" };
         let seconds = self.time.as_secs_f64();
-        write!(f, "{:<36} {:>6} {:>12.1e} {seconds:>8.2} s  {verdict}", self.name, self.cases, self.worst)
+        write!(
+            f,
+            "{:<36} {:>6} {:>12.1e} {seconds:>8.2} s  {verdict}",
+            self.name, self.cases, self.worst
+        )
     }
 }

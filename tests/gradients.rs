@@ -20,7 +20,8 @@ fn every_op_agrees_with_finite_differences() {
         differentiated.extend(outcome.ops);
     }
     let declared = declared_ops(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").as_path());
-    let missing: Vec<_> = declared.iter().filter(|op| !differentiated.contains(op.as_str())).collect();
+    let missing: Vec<_> =
+        declared.iter().filter(|op| !differentiated.contains(op.as_str())).collect();
     assert!(missing.is_empty(), "these ops have no gradient check: {missing:?}");
     assert!(declared.len() > 20, "found only {declared:?} in the sources");
 }
@@ -38,7 +39,8 @@ fn declared_ops(folder: &Path) -> BTreeSet<String> {
         // Examples in docs declare ops, too; theirs are not the crate's.
         for line in text.lines().filter(|line| line.starts_with("impl")) {
             if let Some((_, name)) = line.split_once("Op<T> for ") {
-                found.insert(name.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_string());
+                found
+                    .insert(name.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_string());
             }
         }
     }

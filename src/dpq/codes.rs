@@ -1,6 +1,11 @@
 //! Codes of every symbol, packed to as few bits as their range needs.
 
 use crate::error::{Error, Result};
+use crate::kernels::level;
+use crate::parallel;
+use crate::real::Real;
+use crate::tensor::Tensor;
+use fearless_simd::{Simd, dispatch};
 
 /// ceil(log2 K): the bits of a code below K, for K of at least 2.
 pub fn bits(codebook_size: usize) -> u32 {
@@ -36,7 +41,11 @@ impl CodeTable {
     /// If the codes do not fill rows, or one is not below `codebook_size`.
     #[track_caller]
     pub fn pack(codes: &[u32], groups: usize, codebook_size: usize) -> CodeTable {
-        assert!(codes.len().is_multiple_of(groups), "{} codes do not fill rows of {groups}", codes.len());
+        assert!(
+            codes.len().is_multiple_of(groups),
+            "{} codes do not fill rows of {groups}",
+            codes.len()
+        );
         let bits = bits(codebook_size) as usize;
         let mut padded = vec![0; (codes.len() * bits).div_ceil(8) + PADDING];
         for (i, &code) in codes.iter().enumerate() {
@@ -54,11 +63,20 @@ impl CodeTable {
     /// # Errors
     /// [`Error::Config`] if their number is not that of `rows` x `groups` codes, or a code is not
     /// below `codebook_size`.
-    pub fn from_bytes(bytes: &[u8], rows: usize, groups: usize, codebook_size: usize) -> Result<CodeTable> {
+    pub fn from_bytes(
+        bytes: &[u8],
+        rows: usize,
+        groups: usize,
+        codebook_size: usize,
+    ) -> Result<CodeTable> {
         let needed = (rows * groups * bits(codebook_size) as usize).div_ceil(8);
         if bytes.len() != needed {
             let expected = format!("{needed} for {rows} x {groups} codes below {codebook_size}");
-            return Err(Error::Config { name: "bytes of codes", value: bytes.len().to_string(), expected });
+            return Err(Error::Config {
+                name: "bytes of codes",
+                value: bytes.len().to_string(),
+                expected,
+            });
         }
         let padded = [bytes, &[0; PADDING]].concat();
         let table = CodeTable { groups, codebook_size, rows, padded };
@@ -92,7 +110,8 @@ impl CodeTable {
         let first = row * self.groups * bits;
         (0..self.groups).map(move |g| {
             let at = first + g * bits;
-            let word = u32::from_le_bytes(self.padded[at / 8..][..4].try_into().expect("four bytes"));
+            let word =
+                u32::from_le_bytes(self.padded[at / 8..][..4].try_into().expect("four bytes"));
             (word >> (at % 8)) & ((1 << bits) - 1)
         })
     }
@@ -129,8 +148,35 @@ impl CodeTable {
     pub fn changed(&self, before: &CodeTable) -> f64 {
         let (now, before) = (self.unpack(), before.unpack());
         assert_eq!(now.len(), before.len(), "codes of two tables");
-        now.iter().zip(&before).filter(|(now, before)| now != before).count() as f64 / now.len() as f64
+        now.iter().zip(&before).filter(|(now, before)| now != before).count() as f64
+            / now.len() as f64
     }
+}
+
+/// Tokens of a piece of decoding.
+const CHUNK: usize = 128;
+
+/// rows\[i\] = the codewords, G x K x s, that the codes of row slots\[i\] stand for, D codes a row.
+pub(crate) fn decode<T: Real>(
+    codewords: &Tensor<T>,
+    codes: &[u32],
+    slots: &[u32],
+    groups: usize,
+    rows: &mut [T],
+) {
+    let [codebooks, k, s] = codewords.shape()[..] else { unreachable!("checked by the caller") };
+    let stride = if codebooks == 1 { 0 } else { k };
+    let d = groups * s;
+    parallel::for_each_chunk(rows, CHUNK * d, |i, rows| {
+        dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+            for (&slot, row) in slots[i * CHUNK..].iter().zip(rows.chunks_exact_mut(d)) {
+                let codes = &codes[slot as usize * groups..][..groups];
+                for (g, (part, &code)) in row.chunks_exact_mut(s).zip(codes).enumerate() {
+                    part.copy_from_slice(&codewords.data()[(g * stride + code as usize) * s..][..s]);
+                }
+            }
+        }));
+    });
 }
 
 #[cfg(test)]

@@ -34,7 +34,11 @@ impl<T: Real> CompactEmbedding<T> {
     pub fn new(config: DpqConfig, codes: CodeTable, values: Tensor<T>) -> Result<Self> {
         let refuse = |name, value, expected| Err(Error::Config { name, value, expected });
         let [codebooks, size, s] = values.shape()[..] else {
-            return refuse("shape of the values", format!("{:?}", values.shape()), "G x K x s".into());
+            return refuse(
+                "shape of the values",
+                format!("{:?}", values.shape()),
+                "G x K x s".into(),
+            );
         };
         config.check(config.groups * s)?;
         if [codebooks, size] != [config.codebooks(), config.codebook_size] {
@@ -43,10 +47,17 @@ impl<T: Real> CompactEmbedding<T> {
         }
         if (codes.groups(), codes.codebook_size()) != (config.groups, config.codebook_size) {
             let found = format!("{} codes below {} a row", codes.groups(), codes.codebook_size());
-            return refuse("code table", found, format!("{} below {}", config.groups, config.codebook_size));
+            return refuse(
+                "code table",
+                found,
+                format!("{} below {}", config.groups, config.codebook_size),
+            );
         }
         if let Some(bad) = values.not_finite() {
-            return Err(Error::NotFinite { what: "a value of the codebook".into(), value: bad.to_f64() });
+            return Err(Error::NotFinite {
+                what: "a value of the codebook".into(),
+                value: bad.to_f64(),
+            });
         }
         Ok(CompactEmbedding { config, codes, values })
     }
@@ -172,7 +183,8 @@ mod file {
             let values: Vec<u8> =
                 self.values.data().iter().flat_map(|x| (x.to_f64() as f32).to_le_bytes()).collect();
             let view = |dtype, shape: &[usize], bytes| {
-                TensorView::new(dtype, shape.to_vec(), bytes).expect("as many bytes as the shape says")
+                TensorView::new(dtype, shape.to_vec(), bytes)
+                    .expect("as many bytes as the shape says")
             };
             let codes = self.codes.bytes();
             let tensors = [
@@ -193,7 +205,8 @@ mod file {
                 ("beta", config.beta.to_string()),
             ];
             let metadata = metadata.map(|(key, value)| (key.to_string(), value)).into();
-            let bytes = safetensors::serialize(tensors, Some(metadata)).expect("two well-formed tensors");
+            let bytes =
+                safetensors::serialize(tensors, Some(metadata)).expect("two well-formed tensors");
             crate::error::write_whole(path, &bytes)
         }
 
@@ -204,12 +217,14 @@ mod file {
         /// [`Error::NotFinite`] if a value is not finite.
         pub fn read(path: impl AsRef<Path>) -> Result<Self> {
             let path = path.as_ref();
-            let bytes =
-                std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+            let bytes = std::fs::read(path)
+                .map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
             Self::parse(&bytes).map_err(|fault| match fault {
-                Fault::Not(found) => {
-                    Error::File { path: path.to_path_buf(), found, expected: "a compact embedding".into() }
-                }
+                Fault::Not(found) => Error::File {
+                    path: path.to_path_buf(),
+                    found,
+                    expected: "a compact embedding".into(),
+                },
                 Fault::NotFinite(value) => Error::NotFinite {
                     what: format!("{}: a value of the codebook", path.display()),
                     value,
@@ -251,13 +266,16 @@ mod file {
             // Checked before it sizes anything.
             config.check(config.groups.saturating_mul(values.shape()[2])).map_err(|e| not(&e))?;
             let rows: usize = field(metadata, "rows")?;
-            if rows.checked_mul(config.groups).is_none_or(|codes_| codes_ > 8 * codes.data().len()) {
+            if rows.checked_mul(config.groups).is_none_or(|codes_| codes_ > 8 * codes.data().len())
+            {
                 return Err(not(&format!("{rows} rows in {} bytes of codes", codes.data().len())));
             }
-            let codes = CodeTable::from_bytes(codes.data(), rows, config.groups, config.codebook_size)
-                .map_err(|e| not(&e))?;
+            let codes =
+                CodeTable::from_bytes(codes.data(), rows, config.groups, config.codebook_size)
+                    .map_err(|e| not(&e))?;
             let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("four bytes"));
-            let data = values.data().chunks_exact(4).map(|x| T::from_f64(f64::from(number(x)))).collect();
+            let data =
+                values.data().chunks_exact(4).map(|x| T::from_f64(f64::from(number(x)))).collect();
             let values = Tensor::new(values.shape(), data).map_err(|e| not(&e))?;
             CompactEmbedding::new(config, codes, values).map_err(|fault| match fault {
                 Error::NotFinite { value, .. } => Fault::NotFinite(value),

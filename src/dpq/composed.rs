@@ -103,7 +103,8 @@ pub fn vq<'t, T: Real>(
     let codes = rh.argmax();
 
     let book = |i: usize| if config.shared { 0 } else { i % groups * k };
-    let places: Vec<u32> = codes.iter().enumerate().map(|(i, code)| book(i) as u32 + code).collect();
+    let places: Vec<u32> =
+        codes.iter().enumerate().map(|(i, code)| book(i) as u32 + code).collect();
     let chosen = codebook.reshape([config.codebooks() * k, s]).rows(&places).reshape([n, d]);
     let rows = q.straight_through(chosen.value());
     let distance = |a: Var<'t, T>, b: Var<'t, T>| {

@@ -2,8 +2,10 @@
 
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
-use super::composed::{self, Normalization, Quantized};
+use super::composed::{Normalization, Quantized};
 use super::scores::{Codebook, Normalizer, Queries, Score, batch_statistics, choose};
+use super::sx::sx;
+use super::vq::vq;
 use super::{BATCH_NORM_RATE, DpqConfig, Form};
 use crate::embedding::{Embedding, Looked};
 use crate::error::{Error, Result};
@@ -11,7 +13,7 @@ use crate::ops::BatchStatistics;
 use crate::params::{ParamId, Params};
 use crate::real::Real;
 use crate::rng;
-use crate::tape::{Bound, Pools, Var};
+use crate::tape::{Bound, Pools};
 use crate::tensor::Tensor;
 
 /// An embedding that learns its own compression.
@@ -110,8 +112,9 @@ impl DpqEmbedding {
     pub fn codes<T: Real>(&self, params: &Params<T>) -> Result<CodeTable> {
         let pools = Pools::default();
         let codebook = Codebook::new(&pools.values, params.get(self.keys));
-        let statistics =
-            self.statistics.map(|[m, v]| batch_statistics(params.get(m).clone(), params.get(v).clone()));
+        let statistics = self
+            .statistics
+            .map(|[m, v]| batch_statistics(params.get(m).clone(), params.get(v).clone()));
         let normalizer = Normalizer::new(&pools.values, &codebook, statistics.as_ref());
         let queries = Queries::new(params.get(self.queries), None, self.config.groups);
         let mut codes = vec![0; self.vocabulary * self.config.groups];
@@ -155,32 +158,18 @@ impl<T: Real> Embedding<T> for DpqEmbedding {
             Some(_) if p.training => Normalization::Batch,
             Some(running) => Normalization::Running(running),
         };
-        let quantized = p.tape.fused(
-            || self.composed(p, ids, normalization),
-            || self.composed(p, ids, normalization),
-        );
-        let Quantized { rows, regulariser, statistics } = quantized;
-        if let (Some([m, v]), Some(BatchStatistics { mean, var, .. })) = (self.statistics, statistics) {
+        let (queries, keys) = (p[self.queries], p[self.keys]);
+        let Quantized { rows, regulariser, statistics } = match self.config.form {
+            Form::Sx => sx(&self.config, normalization, queries, ids, keys, p[self.values]),
+            Form::Vq => vq(&self.config, normalization, queries, ids, keys),
+        };
+        if let (Some([m, v]), Some(BatchStatistics { mean, var, .. })) =
+            (self.statistics, statistics)
+        {
             let rate = T::from_f64(BATCH_NORM_RATE);
             p.tape.move_statistic(m, mean, rate);
             p.tape.move_statistic(v, var, rate);
         }
         Looked { rows, regulariser }
-    }
-}
-
-impl DpqEmbedding {
-    fn composed<'t, T: Real>(
-        &self,
-        p: &Bound<'t, T>,
-        ids: &[u32],
-        normalization: Normalization<'_, T>,
-    ) -> Quantized<'t, T> {
-        let q: Var<'t, T> = p[self.queries].rows(ids);
-        let (quantized, _) = match self.config.form {
-            Form::Sx => composed::sx(&self.config, normalization, q, p[self.keys], p[self.values]),
-            Form::Vq => composed::vq(&self.config, normalization, q, p[self.keys]),
-        };
-        quantized
     }
 }

@@ -58,6 +58,8 @@ pub use embedding::DpqEmbedding;
 pub use random_codes::RandomCodes;
 
 use crate::error::{Error, Result};
+use crate::real::Real;
+use crate::tensor::Tensor;
 
 /// How codes get their gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,7 +132,11 @@ impl DpqConfig {
             Err(Error::Config { name, value, expected: expected.into() })
         };
         if self.groups == 0 || !width.is_multiple_of(self.groups) || width == 0 {
-            return refuse("groups", self.groups.to_string(), &format!("a divisor of the width {width}"));
+            return refuse(
+                "groups",
+                self.groups.to_string(),
+                &format!("a divisor of the width {width}"),
+            );
         }
         if !(2..=65536).contains(&self.codebook_size) {
             return refuse("codebook size", self.codebook_size.to_string(), "2 to 65536");
@@ -160,6 +166,84 @@ impl DpqConfig {
     pub fn compression_ratio(&self, vocabulary: usize, width: usize) -> f64 {
         (32 * vocabulary * width) as f64 / self.compact_bits(vocabulary, width) as f64
     }
+}
+
+/// Panics unless there are ids, `queries` is V x d, and every book G x K x s.
+#[track_caller]
+fn assert_shapes<T: Real>(
+    op: &str,
+    config: &DpqConfig,
+    queries: &Tensor<T>,
+    ids: &[u32],
+    books: &[&Tensor<T>],
+) {
+    let shape = queries.shape();
+    assert!(!ids.is_empty(), "{op} of nothing: no ids");
+    let width = if shape.len() == 2 { shape[1] } else { 0 };
+    if let Err(fault) = config.check(width) {
+        panic!("{op}: queries of shape {shape:?}: {fault}");
+    }
+    let expected = [config.codebooks(), config.codebook_size, width / config.groups];
+    for book in books {
+        assert_eq!(
+            book.shape()[..],
+            expected,
+            "{op}: shape of a codebook for queries of shape {shape:?}"
+        );
+    }
+}
+
+/// Both forms as users meet them, through the fused op, with every option, over tables small enough
+/// for a full Jacobian: single rows, groups and ids, repeated ids, ties.
+#[cfg(feature = "proptest")]
+fn form_cases(form: Form) -> Vec<crate::strategies::Case> {
+    use crate::gradcheck;
+    use crate::strategies::{Case, ids, tensor};
+    use composed::Normalization;
+    use proptest::prelude::*;
+
+    let inputs = move || {
+        let sizes = (1..5_usize, 1..7_usize, 1..4_usize, 1..5_usize, 2..7_usize);
+        let options = (
+            any::<bool>(),
+            any::<bool>(),
+            prop_oneof![Just(1.0), 0.4..2.0],
+            prop_oneof![Just(0.0), 0.1..1.0],
+        );
+        (sizes, options).prop_flat_map(
+            move |((v, n, groups, s, k), (shared, batch_norm, temperature, beta))| {
+                let config = DpqConfig {
+                    form,
+                    groups,
+                    codebook_size: k,
+                    shared,
+                    batch_norm,
+                    temperature,
+                    beta,
+                };
+                let book = [config.codebooks(), k, s];
+                (Just(config), tensor([v, groups * s]), ids(n, v), tensor(book), tensor(book))
+            },
+        )
+    };
+    let name = if form == Form::Sx { "dpq, sx" } else { "dpq, vq" };
+    let case = Case::new(name, inputs(), |(config, q, ids, keys, values)| {
+        gradcheck([q, keys, values], |[q, keys, values]| {
+            let normalization =
+                if config.batch_norm { Normalization::Batch } else { Normalization::Off };
+            let quantized = match config.form {
+                Form::Sx => sx::sx(&config, normalization, q, &ids, keys, values),
+                Form::Vq => vq::vq(&config, normalization, q, &ids, keys),
+            };
+            let weights =
+                quantized.rows.tape().constant(Tensor::from_fn(quantized.rows.shape(), |i| {
+                    (i as f64 * 0.7).cos() + 0.2
+                }));
+            let loss = (quantized.rows * weights).sum();
+            quantized.regulariser.map_or(loss, |regulariser| loss + regulariser * 0.5)
+        })
+    });
+    vec![case]
 }
 
 /// The gradient checks of the ops in this folder.

@@ -41,7 +41,8 @@ impl RandomCodes {
         let codes: Vec<u32> = (0..vocabulary * config.groups).map(|_| draw()).collect();
         let codes = CodeTable::pack(&codes, config.groups, k);
         let (name, shape) = ("embedding.values", [config.codebooks(), k, width / config.groups]);
-        let values = params.add(name, Tensor::uniform(shape, init, &mut rng::stream(seed, name, 0)));
+        let values =
+            params.add(name, Tensor::uniform(shape, init, &mut rng::stream(seed, name, 0)));
         Ok(RandomCodes { config, codes, width, values })
     }
 
@@ -70,7 +71,9 @@ impl<T: Real> Embedding<T> for RandomCodes {
         let mut places = Vec::with_capacity(ids.len() * groups);
         for &id in ids {
             if (id as usize) < self.codes.rows() {
-                places.extend(self.codes.row(id as usize).zip(0..).map(|(code, g)| g * stride + code));
+                places.extend(
+                    self.codes.row(id as usize).zip(0..).map(|(code, g)| g * stride + code),
+                );
             } else {
                 p.tape.fail(crate::Error::Id { id, vocabulary: self.codes.rows() });
                 places.extend((0..groups).map(|_| 0));

@@ -10,7 +10,7 @@ use crate::kernels::level;
 use crate::ops::BatchStatistics;
 use crate::parallel;
 use crate::real::Real;
-use crate::tape::{Context, Op, Pools, Var};
+use crate::tape::{Context, Op, Var};
 use crate::tensor::{Buffer, Pool, Tensor};
 use fearless_simd::{Simd, dispatch, prelude::*};
 use std::ops::Range;
@@ -31,6 +31,12 @@ pub(crate) const ROWS: usize = 6;
 /// Rows of a piece of work. Sums over rows are made within pieces first, so this is part of the
 /// result's bits.
 pub(crate) const CHUNK: usize = 128;
+
+/// How many rows of `columns` scores are worked on at once: as many as stay in the first-level
+/// cache.
+pub(crate) fn block(columns: usize) -> usize {
+    ROWS * (256 / columns).max(1)
+}
 
 /// Queries: rows of a matrix, all or some of them, each cut into groups.
 #[derive(Clone, Copy)]
@@ -57,13 +63,19 @@ impl<'a, T: Real> Queries<'a, T> {
         self.width / self.groups
     }
 
+    /// Row i.
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> &'a [T] {
+        let id = self.ids.map_or(i, |ids| ids[i] as usize);
+        &self.data[id * self.width..][..self.width]
+    }
+
     /// Copies the parts g of some rows into `tile`, `stride` apart.
     #[inline(always)]
     pub(crate) fn gather(&self, rows: Range<usize>, g: usize, tile: &mut [T], stride: usize) {
         let s = self.group_width();
         for (row, into) in rows.zip(tile.chunks_exact_mut(stride)) {
-            let id = self.ids.map_or(row, |ids| ids[row] as usize);
-            into[..s].copy_from_slice(&self.data[id * self.width + g * s..][..s]);
+            into[..s].copy_from_slice(&self.row(row)[g * s..][..s]);
         }
     }
 }
@@ -100,6 +112,11 @@ impl<T: Real> Codebook<T> {
             }
         }
         Codebook { codebooks, size, padded, width, columns, squares }
+    }
+
+    /// Numbers that the packed codewords take.
+    pub(crate) fn elements(&self) -> usize {
+        self.codebooks * self.width * self.padded
     }
 
     /// Which codebook serves group g.
@@ -192,7 +209,11 @@ pub(crate) struct Normalizer<T: Real> {
 
 impl<T: Real> Normalizer<T> {
     /// From statistics of the scores, or none.
-    pub(crate) fn new(pool: &Pool<T>, codebook: &Codebook<T>, statistics: Option<&BatchStatistics<T>>) -> Self {
+    pub(crate) fn new(
+        pool: &Pool<T>,
+        codebook: &Codebook<T>,
+        statistics: Option<&BatchStatistics<T>>,
+    ) -> Self {
         let (mut means, mut reciprocals) = (pool.take(codebook.padded), pool.take(codebook.padded));
         means.fill(T::ONE / T::ZERO);
         means[..codebook.size].fill(T::ZERO);
@@ -224,7 +245,9 @@ impl<T: Real> Normalizer<T> {
 #[inline(always)]
 fn position<S: Simd, T: Real>(simd: S, row: &[T], best: T) -> Option<u32> {
     for (at, row) in row.chunks_exact(T::LANES).enumerate() {
-        let equal = T::Wide::<S>::from_slice(simd, row).simd_eq(T::Wide::<S>::splat(simd, best)).to_bitmask();
+        let equal = T::Wide::<S>::from_slice(simd, row)
+            .simd_eq(T::Wide::<S>::splat(simd, best))
+            .to_bitmask();
         if equal != 0 {
             return Some((at * T::LANES) as u32 + equal.trailing_zeros());
         }
@@ -245,19 +268,25 @@ pub(crate) fn choose<T: Real>(
     let sound = AtomicBool::new(true);
     parallel::for_each_chunk(codes, CHUNK * groups, |i, codes| {
         let rows = i * CHUNK..i * CHUNK + codes.len() / groups;
-        let (mut tile, mut scores) = (pool.take(rows.len() * s), pool.take(rows.len() * padded));
+        let size = block(padded);
+        let (mut tile, mut scores) = (pool.take(size * s), pool.take(size * padded));
         for g in 0..groups {
-            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                queries.gather(rows.clone(), g, &mut tile, s);
-                score_rows(simd, score, &tile, s, codebook, g, &mut scores);
-                for (row, codes) in scores.chunks_exact_mut(padded).zip(codes.chunks_exact_mut(groups)) {
-                    let best = normalizer.apply(simd, row);
-                    codes[g] = position(simd, row, best).unwrap_or_else(|| {
-                        sound.store(false, Ordering::Relaxed);
-                        0
-                    });
-                }
-            }));
+            for (b, codes) in codes.chunks_mut(size * groups).enumerate() {
+                let first = rows.start + b * size;
+                let n = codes.len() / groups;
+                let (tile, scores) = (&mut tile[..n * s], &mut scores[..n * padded]);
+                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                    queries.gather(first..first + n, g, tile, s);
+                    score_rows(simd, score, tile, s, codebook, g, scores);
+                    for (row, codes) in scores.chunks_exact_mut(padded).zip(codes.chunks_exact_mut(groups)) {
+                        let best = normalizer.apply(simd, row);
+                        codes[g] = position(simd, row, best).unwrap_or_else(|| {
+                            sound.store(false, Ordering::Relaxed);
+                            0
+                        });
+                    }
+                }));
+            }
         }
     });
     sound.into_inner()
@@ -266,7 +295,9 @@ pub(crate) fn choose<T: Real>(
 /// r\[i, g, j\], the scores of n x D x s queries against a G x K x s codebook.
 pub(crate) fn scores<'t, T: Real>(score: Score, q: Var<'t, T>, codebook: Var<'t, T>) -> Var<'t, T> {
     let (tape, qv) = (q.tape(), q.value());
-    let [n, groups, s] = qv.shape()[..] else { panic!("queries of shape {:?}, not n x D x s", qv.shape()) };
+    let [n, groups, s] = qv.shape()[..] else {
+        panic!("queries of shape {:?}, not n x D x s", qv.shape())
+    };
     let packed = Codebook::new(&tape.pools().values, &codebook.value());
     let flat = qv.reshape([n, groups * s]);
     let queries = Queries::new(&flat, None, groups);
@@ -294,7 +325,9 @@ impl<T: Real> Op<T> for Scores {
         let Some(dr) = ctx.output_grad(0) else { return };
         let (q, codebook) = (ctx.input(0), ctx.input(1));
         let [_, groups, s] = q.shape()[..] else { unreachable!("as in the forward pass") };
-        let [codebooks, size, _] = codebook.shape()[..] else { unreachable!("as in the forward pass") };
+        let [codebooks, size, _] = codebook.shape()[..] else {
+            unreachable!("as in the forward pass")
+        };
         let (mut dq, mut dc) = (Tensor::zeros(q.shape()), Tensor::zeros(codebook.shape()));
         let two = T::ONE + T::ONE;
         for (i, (q, dr)) in q.rows().zip(dr.rows()).enumerate() {
@@ -306,7 +339,9 @@ impl<T: Real> Op<T> for Scores {
                 for t in 0..s {
                     let (by_q, by_c) = match self.score {
                         Score::Dot => (dr * c[t], dr * q[t]),
-                        Score::SquaredDistance => (two * dr * (c[t] - q[t]), two * dr * (q[t] - c[t])),
+                        Score::SquaredDistance => {
+                            (two * dr * (c[t] - q[t]), two * dr * (q[t] - c[t]))
+                        }
                     };
                     dq[t] += by_q;
                     dc[t] += by_c;
@@ -330,12 +365,14 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
     use proptest::prelude::*;
 
     let inputs = || {
-        (1..4_usize, 1..3_usize, 1..4_usize, 2..19_usize, any::<bool>()).prop_flat_map(|(n, d, s, k, shared)| {
-            (tensor([n, d, s]), tensor([if shared { 1 } else { d }, k, s]))
-        })
+        (1..4_usize, 1..3_usize, 1..4_usize, 2..19_usize, any::<bool>()).prop_flat_map(
+            |(n, d, s, k, shared)| (tensor([n, d, s]), tensor([if shared { 1 } else { d }, k, s])),
+        )
     };
     vec![
-        Case::new("scores, dot", inputs(), |(q, c)| gradcheck([q, c], |[q, c]| scores(Score::Dot, q, c))),
+        Case::new("scores, dot", inputs(), |(q, c)| {
+            gradcheck([q, c], |[q, c]| scores(Score::Dot, q, c))
+        }),
         Case::new("scores, squared distance", inputs(), |(q, c)| {
             gradcheck([q, c], |[q, c]| scores(Score::SquaredDistance, q, c))
         }),
@@ -345,6 +382,7 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tape::Pools;
 
     fn wave(shape: &[usize], k: f32) -> Tensor<f32> {
         Tensor::from_fn(shape, |i| ((i as f32 + 1.0) * k).sin())
@@ -380,7 +418,14 @@ mod tests {
         let mut codes = [9; 2];
         let mut run = |x: f32| {
             let queries = Tensor::from([[x, 1.0]]);
-            choose(&pools.values, Score::Dot, Queries::new(&queries, None, 2), &codebook, &normalizer, &mut codes)
+            choose(
+                &pools.values,
+                Score::Dot,
+                Queries::new(&queries, None, 2),
+                &codebook,
+                &normalizer,
+                &mut codes,
+            )
         };
         assert!(run(3.0));
         assert!(!run(f32::NAN));

@@ -1,3 +1,189 @@
-//! x
+//! The centroid form as one op.
+//!
+//! It computes what [`composed::vq`](super::composed::vq) defines, on the distinct ids of the batch
+//! and without holding n x D x K numbers; the scores only serve to choose.
+//!
+//! # The gradient
+//!
+//! With dy the upstream gradient of the rows and dm that of the regulariser, c\[u\] how often the
+//! distinct id u occurs:
+//!
+//! ```text
+//! dq[u]       = sum of dy over its repetitions + dm c[u] 2 beta (q - C[code]) / (n d)
+//! dC[g,j]     = dm sum over u with code[u,g] = j of c[u] 2 (C[g,j] - q[u,g]) / (n d)
+//! ```
+//!
+//! Nothing flows through the scores or their statistics, and the task reaches the codebook only
+//! through the regulariser.
+
+use super::codes::decode;
+use super::composed::{Normalization, Quantized};
+use super::scores::{CHUNK, Codebook, Normalizer, Queries, Score, choose};
+use super::statistics::statistics;
+use super::{DpqConfig, composed};
+use crate::error::Error;
+use crate::kernels::elementwise::add;
+use crate::ops::Distinct;
+use crate::parallel;
+use crate::real::Real;
+use crate::tape::{Context, Op, Pools, Var};
+use crate::tensor::{Buffer, Tensor};
+
+/// The centroid form for `ids` of the V x d table `queries`, one codebook G x K x s.
+///
+/// A NaN score, or an id outside the table, is a fault that the tape reports.
+///
+/// # Panics
+/// If the shapes do not fit the configuration, or there are no ids.
+#[track_caller]
+pub fn vq<'t, T: Real>(
+    config: &DpqConfig,
+    normalization: Normalization<'_, T>,
+    queries: Var<'t, T>,
+    ids: &[u32],
+    codebook: Var<'t, T>,
+) -> Quantized<'t, T> {
+    let tape = queries.tape();
+    let composed = || composed::vq(config, normalization, queries.rows(ids), codebook).0;
+    tape.fused(composed, || forward(config, normalization, queries, ids, codebook))
+}
+
+#[track_caller]
+fn forward<'t, T: Real>(
+    config: &DpqConfig,
+    normalization: Normalization<'_, T>,
+    queries: Var<'t, T>,
+    ids: &[u32],
+    codebook: Var<'t, T>,
+) -> Quantized<'t, T> {
+    let (tape, table, codewords) = (queries.tape(), queries.value(), codebook.value());
+    super::assert_shapes("vq", config, &table, ids, &[&codewords]);
+    let pools = tape.pools();
+    let distinct = Distinct::new(tape, ids, table.shape()[0]);
+    let rows = Queries::new(&table, Some(&distinct.ids), config.groups);
+    let packed = Codebook::new(&pools.values, &codewords);
+    let taken = match normalization {
+        Normalization::Batch => {
+            Some(statistics(pools, Score::SquaredDistance, rows, &distinct, &packed).0)
+        }
+        _ => None,
+    };
+    let used = match normalization {
+        Normalization::Running(running) => Some(running),
+        _ => taken.as_ref(),
+    };
+    let normalizer = Normalizer::new(&pools.values, &packed, used);
+    let mut codes = pools.ids.take(distinct.ids.len() * config.groups);
+    if !choose(&pools.values, Score::SquaredDistance, rows, &packed, &normalizer, &mut codes) {
+        tape.fail(Error::NotFinite { what: "a score".into(), value: f64::NAN });
+    }
+    let mut y = tape.buffer([ids.len(), table.shape()[1]]);
+    decode(&codewords, &codes, &distinct.slots(&pools.ids), config.groups, y.data_mut());
+    let op = Vq { config: *config, distinct, codes };
+    let regulariser = Tensor::scalar(T::from_f64(op.regulariser(pools, &table, &codewords)));
+    let [rows, regulariser] = tape.record(op, &[queries, codebook], [y, regulariser]);
+    Quantized { rows, regulariser: Some(regulariser), statistics: taken }
+}
+
+struct Vq {
+    config: DpqConfig,
+    distinct: Distinct,
+    /// Of the distinct ids, u x D.
+    codes: Buffer<u32>,
+}
+
+impl<T: Real> Op<T> for Vq {
+    fn backward(&self, ctx: &mut Context<'_, T>) {
+        let (table, codewords, pools) = (ctx.input(0), ctx.input(1), ctx.pools());
+        let (u, d) = (self.distinct.ids.len(), table.shape()[1]);
+        let mut dq = match ctx.output_grad(0) {
+            Some(dy) => self.distinct.sums(pools, dy),
+            None => Tensor::zeros([u, d]),
+        };
+        if let Some(dm) = ctx.output_grad(1) {
+            let queries = Queries::new(table, Some(&self.distinct.ids), self.config.groups);
+            let share = 2.0 * dm.item().to_f64() / (self.distinct.total() * d) as f64;
+            let dc = self.pull(pools, queries, codewords, share, dq.data_mut());
+            ctx.add(1, dc);
+        }
+        ctx.add_rows(0, self.distinct.ids.clone(), dq);
+    }
+}
+
+impl Vq {
+    /// Which codeword, counted over all codebooks, row u chose in group g.
+    #[inline(always)]
+    fn chosen(&self, u: usize, g: usize) -> usize {
+        let book = if self.config.shared { 0 } else { g };
+        book * self.config.codebook_size + self.codes[u * self.config.groups + g] as usize
+    }
+
+    /// (1 + beta) times the mean squared distance of the queries from their codewords.
+    fn regulariser<T: Real>(
+        &self,
+        pools: &Pools<T>,
+        table: &Tensor<T>,
+        codewords: &Tensor<T>,
+    ) -> f64 {
+        let queries = Queries::new(table, Some(&self.distinct.ids), self.config.groups);
+        let s = queries.group_width();
+        let mut sums = pools.moments.take(queries.len().div_ceil(CHUNK));
+        parallel::for_each_chunk(&mut sums, 1, |i, sum| {
+            sum[0] = 0.0;
+            for u in i * CHUNK..queries.len().min((i + 1) * CHUNK) {
+                let mut squares = T::ZERO;
+                for (g, q) in queries.row(u).chunks_exact(s).enumerate() {
+                    let codeword = &codewords.data()[self.chosen(u, g) * s..][..s];
+                    squares += q
+                        .iter()
+                        .zip(codeword)
+                        .fold(T::ZERO, |sum, (&q, &c)| sum + (c - q) * (c - q));
+                }
+                sum[0] += self.distinct.count(u) as f64 * squares.to_f64();
+            }
+        });
+        let elements = self.distinct.total() * s * queries.groups;
+        (1.0 + self.config.beta) * sums.iter().sum::<f64>() / elements as f64
+    }
+
+    /// dq\[u\] += share c\[u\] beta (q - C\[code\]); returns the sums of share c\[u\] (C - q).
+    fn pull<T: Real>(
+        &self,
+        pools: &Pools<T>,
+        queries: Queries<'_, T>,
+        codewords: &Tensor<T>,
+        share: f64,
+        dq: &mut [T],
+    ) -> Tensor<T> {
+        let (s, len) = (queries.group_width(), codewords.data().len());
+        let d = s * queries.groups;
+        let beta = T::from_f64(self.config.beta);
+        let mut parts = pools.values.take(queries.len().div_ceil(CHUNK) * len);
+        parallel::for_each_pair((dq, CHUNK * d), (&mut parts, len), |i, dq, part| {
+            part.fill(T::ZERO);
+            for (row, dq) in dq.chunks_exact_mut(d).enumerate() {
+                let u = i * CHUNK + row;
+                let weight = T::from_f64(share * self.distinct.count(u) as f64);
+                let parts = queries.row(u).chunks_exact(s).zip(dq.chunks_exact_mut(s));
+                for (g, (q, dq)) in parts.enumerate() {
+                    let place = self.chosen(u, g) * s;
+                    let codeword = &codewords.data()[place..][..s];
+                    for (t, sum) in part[place..][..s].iter_mut().enumerate() {
+                        let pulled = weight * (codeword[t] - q[t]);
+                        *sum += pulled;
+                        dq[t] -= beta * pulled;
+                    }
+                }
+            }
+        });
+        let mut dc = Tensor::from_buffer(codewords.shape(), pools.values.take(len));
+        dc.data_mut().fill(T::ZERO);
+        parts.chunks_exact(len.max(1)).for_each(|part| add(dc.data_mut(), part));
+        dc
+    }
+}
+
 #[cfg(feature = "proptest")]
-pub(super) fn cases() -> Vec<crate::strategies::Case> { vec![] }
+pub(super) fn cases() -> Vec<crate::strategies::Case> {
+    super::form_cases(super::Form::Vq)
+}

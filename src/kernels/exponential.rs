@@ -37,7 +37,8 @@ fn series<S: Simd, T: Real>(simd: S, r: T::Wide<S>) -> T::Wide<S> {
 /// e^x within 2 units in the last place; 0 where the result would be subnormal, NaN for NaN.
 #[inline(always)]
 pub(crate) fn exp<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
-    let (low, high) = (T::Wide::<S>::splat(simd, T::EXP_MIN), T::Wide::<S>::splat(simd, T::EXP_MAX));
+    let (low, high) =
+        (T::Wide::<S>::splat(simd, T::EXP_MIN), T::Wide::<S>::splat(simd, T::EXP_MAX));
     let x = x.simd_gt(high).select(high, x);
     let x = x.simd_lt(low).select(low, x);
     let [half_power, r, _] = reduced::<S, T>(simd, x);
@@ -57,7 +58,8 @@ pub(crate) fn tanh<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
     let q = (series::<S, T>(simd, r) + lost) + r;
     let power = half_power + half_power;
     let m = power.mul_add(q, power - T::ONE);
-    let (one, two) = (T::Wide::<S>::splat(simd, T::ONE), T::Wide::<S>::splat(simd, T::ONE + T::ONE));
+    let (one, two) =
+        (T::Wide::<S>::splat(simd, T::ONE), T::Wide::<S>::splat(simd, T::ONE + T::ONE));
     let large = m.simd_gt(two);
     let sum = m + two;
     let lost = (two - sum) + m;
@@ -135,17 +137,28 @@ pub(crate) fn partial<S: Simd, T: Real>(simd: S, x: &[T], filling: T) -> T::Wide
 mod tests {
     use super::*;
 
-    fn worst_ulps<T: Real>(f: Function, exact: fn(f64) -> f64, range: std::ops::Range<f64>, flushed: f64) -> f64 {
-        let x: Vec<T> =
-            (0..200_001).map(|i| T::from_f64(range.start + (range.end - range.start) * i as f64 / 2e5)).collect();
+    fn worst_ulps<T: Real>(
+        f: Function,
+        exact: fn(f64) -> f64,
+        range: std::ops::Range<f64>,
+        flushed: f64,
+    ) -> f64 {
+        let x: Vec<T> = (0..200_001)
+            .map(|i| T::from_f64(range.start + (range.end - range.start) * i as f64 / 2e5))
+            .collect();
         let mut y = vec![T::ZERO; x.len()];
         apply(f, &x, &mut y);
         x.iter()
             .zip(&y)
             .map(|(x, y)| {
                 let exact = exact(x.to_f64());
-                let ulp = 2_f64.powi(exact.abs().max(1e-300).log2().floor() as i32) * T::EPSILON.to_f64();
-                if exact.abs() < flushed && y.to_f64() == 0.0 { 0.0 } else { (y.to_f64() - exact).abs() / ulp }
+                let ulp =
+                    2_f64.powi(exact.abs().max(1e-300).log2().floor() as i32) * T::EPSILON.to_f64();
+                if exact.abs() < flushed && y.to_f64() == 0.0 {
+                    0.0
+                } else {
+                    (y.to_f64() - exact).abs() / ulp
+                }
             })
             .fold(0.0, f64::max)
     }

@@ -4,6 +4,7 @@
 //! set, and is dispatched once per call to the widest one that the machine has. Sums run in a
 //! fixed number of lanes, so their bits do not depend on which one that is.
 
+pub(crate) mod blocks;
 pub(crate) mod elementwise;
 pub(crate) mod exponential;
 pub(crate) mod lstm;

@@ -8,7 +8,9 @@ use fearless_simd::{Simd, dispatch, prelude::*};
 
 /// The sum of all elements. Pieces of [`CHUNK`] elements are added up in double precision.
 pub(crate) fn sum<T: Real>(x: &[T]) -> T {
-    let parts = x.chunks(CHUNK).map(|x| dispatch!(level(), simd => fold(simd, x, x, |s, x, _| s + x)).to_f64());
+    let parts = x
+        .chunks(CHUNK)
+        .map(|x| dispatch!(level(), simd => fold(simd, x, x, |s, x, _| s + x)).to_f64());
     T::from_f64(parts.sum())
 }
 
@@ -16,7 +18,8 @@ pub(crate) fn sum<T: Real>(x: &[T]) -> T {
 pub(crate) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
     assert_eq!(a.len(), b.len());
     let part = |(a, b): (&[T], &[T])| {
-        dispatch!(level(), simd => fold(simd, a, b, #[inline(always)] |s, a, b| a.mul_add(b, s))).to_f64()
+        dispatch!(level(), simd => fold(simd, a, b, #[inline(always)] |s, a, b| a.mul_add(b, s)))
+            .to_f64()
     };
     a.chunks(CHUNK).zip(b.chunks(CHUNK)).map(part).sum()
 }
@@ -33,17 +36,26 @@ fn fold<S: Simd, T: Real>(
         #[inline(always)]
         || {
             let mut sums = [T::Wide::<S>::splat(simd, T::ZERO); 4];
-            let (mut rest_a, mut rest_b) = (a.chunks_exact(4 * T::LANES), b.chunks_exact(4 * T::LANES));
+            let (mut rest_a, mut rest_b) =
+                (a.chunks_exact(4 * T::LANES), b.chunks_exact(4 * T::LANES));
             for (a, b) in (&mut rest_a).zip(&mut rest_b) {
                 for v in 0..4 {
                     let lanes = v * T::LANES..(v + 1) * T::LANES;
                     let (a, b) = (&a[lanes.clone()], &b[lanes]);
-                    sums[v] = step(sums[v], T::Wide::<S>::from_slice(simd, a), T::Wide::<S>::from_slice(simd, b));
+                    sums[v] = step(
+                        sums[v],
+                        T::Wide::<S>::from_slice(simd, a),
+                        T::Wide::<S>::from_slice(simd, b),
+                    );
                 }
             }
             let rest = rest_a.remainder().chunks(T::LANES).zip(rest_b.remainder().chunks(T::LANES));
             for (sum, (a, b)) in sums.iter_mut().zip(rest) {
-                *sum = step(*sum, partial::<S, T>(simd, a, T::ZERO), partial::<S, T>(simd, b, T::ZERO));
+                *sum = step(
+                    *sum,
+                    partial::<S, T>(simd, a, T::ZERO),
+                    partial::<S, T>(simd, b, T::ZERO),
+                );
             }
             ((sums[0] + sums[1]) + (sums[2] + sums[3])).reduce_sum()
         },

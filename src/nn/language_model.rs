@@ -52,7 +52,8 @@ impl<T: Real> LanguageModel<T> {
     ) -> Self {
         let LanguageModelConfig { layers, hidden, keep, init } = config;
         let lstm = Lstm::new(params, embedding.width(), hidden, layers, init, seed);
-        let uniform = |shape: &[usize], name| Tensor::uniform(shape, init, &mut rng::stream(seed, name, 0));
+        let uniform =
+            |shape: &[usize], name| Tensor::uniform(shape, init, &mut rng::stream(seed, name, 0));
         let words = embedding.vocabulary();
         let weight = params.add("softmax.weight", uniform(&[hidden, words], "softmax.weight"));
         let bias = params.add("softmax.bias", uniform(&[words], "softmax.bias"));
@@ -66,7 +67,11 @@ impl<T: Real> LanguageModel<T> {
     #[track_caller]
     pub fn with_embedding(self, embedding: Box<dyn Embedding<T>>) -> Self {
         let sizes = |e: &dyn Embedding<T>| (e.vocabulary(), e.width());
-        assert_eq!(sizes(&*self.embedding), sizes(&*embedding), "vocabulary and width of the embeddings");
+        assert_eq!(
+            sizes(&*self.embedding),
+            sizes(&*embedding),
+            "vocabulary and width of the embeddings"
+        );
         LanguageModel { embedding, ..self }
     }
 
@@ -85,7 +90,12 @@ impl<T: Real> LanguageModel<T> {
     /// # Panics
     /// If the state is of another batch size.
     #[track_caller]
-    pub fn forward<'t>(&self, p: &Bound<'t, T>, window: &Window, state: &LstmState<T>) -> Pass<'t, T> {
+    pub fn forward<'t>(
+        &self,
+        p: &Bound<'t, T>,
+        window: &Window,
+        state: &LstmState<T>,
+    ) -> Pass<'t, T> {
         let looked = self.embedding.forward(p, &window.inputs);
         let x = looked.rows.reshape([window.steps, window.batch, self.embedding.width()]);
         let (mut h, state) = self.lstm.forward(p, x, state, self.keep);

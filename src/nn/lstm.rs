@@ -67,7 +67,11 @@ pub fn lstm<'t, T: Real>(
         h.data_mut()[step].copy_from_slice(h_now.data());
         (c_before, h_before) = (c_now, h_now);
     }
-    tape.record(LstmOp { sizes, gates, c, tanh_c }, &[x, h0, c0, w_ih, w_hh, b], [h, h_before, c_before])
+    tape.record(
+        LstmOp { sizes, gates, c, tanh_c },
+        &[x, h0, c0, w_ih, w_hh, b],
+        [h, h_before, c_before],
+    )
 }
 
 #[derive(Clone, Copy)]
@@ -118,9 +122,12 @@ impl<T: Real> Op<T> for LstmOp<T> {
         // db = sum of dgates.
         let Sizes { steps, batch, inputs, hidden } = self.sizes;
         let (pool, step) = (&ctx.pools().values, batch * hidden);
-        let (x, h0, c0, w_ih, w_hh) = (ctx.input(0), ctx.input(1), ctx.input(2), ctx.input(3), ctx.input(4));
+        let (x, h0, c0, w_ih, w_hh) =
+            (ctx.input(0), ctx.input(1), ctx.input(2), ctx.input(3), ctx.input(4));
         let h = ctx.output(0);
-        let last = |k| ctx.output_grad(k).map_or_else(|| Tensor::zeros([batch, hidden]), Tensor::deep_copy);
+        let last = |k| {
+            ctx.output_grad(k).map_or_else(|| Tensor::zeros([batch, hidden]), Tensor::deep_copy)
+        };
         let (mut dh, mut dc) = (last(1), last(2));
         let recurrent = Packed::new(pool, Matrix::new(w_hh.data(), 4 * hidden, hidden));
         let mut dgates = ctx.buffer([steps, batch, 4 * hidden]);
@@ -128,7 +135,8 @@ impl<T: Real> Op<T> for LstmOp<T> {
             if let Some(dy) = ctx.output_grad(0) {
                 add(dh.data_mut(), &dy.data()[t * step..][..step]);
             }
-            let c_before = if t == 0 { c0.data() } else { &self.c.data()[(t - 1) * step..][..step] };
+            let c_before =
+                if t == 0 { c0.data() } else { &self.c.data()[(t - 1) * step..][..step] };
             let now = t * 4 * step..(t + 1) * 4 * step;
             let dgates = &mut dgates.data_mut()[now.clone()];
             let mut rows: Vec<_> = self.gates.data()[now]
@@ -139,11 +147,19 @@ impl<T: Real> Op<T> for LstmOp<T> {
                 .zip(dc.data_mut().chunks_exact_mut(hidden))
                 .zip(dgates.chunks_exact_mut(4 * hidden))
                 .collect();
-            parallel::for_each(&mut rows, |_, (((((gates, c_before), tanh_c), dh), dc), dgates)| {
-                backward(gates, c_before, tanh_c, dh, dc, dgates);
-            });
+            parallel::for_each(
+                &mut rows,
+                |_, (((((gates, c_before), tanh_c), dh), dc), dgates)| {
+                    backward(gates, c_before, tanh_c, dh, dc, dgates);
+                },
+            );
             if t > 0 || ctx.needs(1) {
-                recurrent.multiply(pool, Matrix::new(dgates, batch, 4 * hidden), dh.data_mut(), false);
+                recurrent.multiply(
+                    pool,
+                    Matrix::new(dgates, batch, 4 * hidden),
+                    dh.data_mut(),
+                    false,
+                );
             }
         }
         let rows = steps * batch;
@@ -194,7 +210,8 @@ pub fn lstm_composed<'t, T: Real>(
         let x = x.slice(0, t..t + 1).reshape([batch, inputs]);
         let gates = x.matmul_t(w_ih) + h.matmul_t(w_hh) + b;
         let gate = |k: usize| gates.slice(1, k * hidden..(k + 1) * hidden);
-        let (i, f, g, o) = (gate(0).sigmoid(), gate(1).sigmoid(), gate(2).tanh(), gate(3).sigmoid());
+        let (i, f, g, o) =
+            (gate(0).sigmoid(), gate(1).sigmoid(), gate(2).tanh(), gate(3).sigmoid());
         c = f * c + i * g;
         h = o * c.tanh();
         all.push(h.reshape([1, batch, hidden]));
@@ -232,7 +249,8 @@ impl Lstm {
             let width = if layer == 0 { inputs } else { hidden };
             let mut weight = |kind: &str, columns: usize| {
                 let name = format!("lstm.weight_{kind}_l{layer}");
-                let value = Tensor::uniform([4 * hidden, columns], init, &mut rng::stream(seed, &name, 0));
+                let value =
+                    Tensor::uniform([4 * hidden, columns], init, &mut rng::stream(seed, &name, 0));
                 params.add(&name, value)
             };
             let (w_ih, w_hh) = (weight("ih", width), weight("hh", hidden));
@@ -285,7 +303,8 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
     vec![Case::new(
         "lstm",
         (1..4_usize, 1..3_usize, 1..4_usize, 1..4_usize).prop_flat_map(|(t, b, i, h)| {
-            let weights = [tensor([4 * h, i]).boxed(), tensor([4 * h, h]).boxed(), tensor([4 * h]).boxed()];
+            let weights =
+                [tensor([4 * h, i]).boxed(), tensor([4 * h, h]).boxed(), tensor([4 * h]).boxed()];
             (tensor([t, b, i]), [tensor([b, h]), tensor([b, h])], weights)
         }),
         |(x, [h, c], [w, u, b])| {
@@ -319,7 +338,10 @@ mod tests {
         };
         let (grads, expected) = (seeds(fused), seeds(composed));
         let close = |a: &Tensor<f64>, b: &Tensor<f64>| {
-            assert!(a.data().iter().zip(b.data()).all(|(a, b)| (a - b).abs() < 1e-12), "{a:?} {b:?}");
+            assert!(
+                a.data().iter().zip(b.data()).all(|(a, b)| (a - b).abs() < 1e-12),
+                "{a:?} {b:?}"
+            );
         };
         fused.iter().zip(composed).for_each(|(a, b)| close(&a.value(), &b.value()));
         for input in [x].into_iter().chain(state).chain(weights) {

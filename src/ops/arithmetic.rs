@@ -13,12 +13,20 @@ use std::ops;
 #[track_caller]
 fn broadcast_shape(op: &str, a: Shape, b: Shape) -> Shape {
     let (long, short) = if a.len() >= b.len() { (a, b) } else { (b, a) };
-    assert!(long.ends_with(&short), "{op}: shapes {a:?} and {b:?}: neither is the end of the other");
+    assert!(
+        long.ends_with(&short),
+        "{op}: shapes {a:?} and {b:?}: neither is the end of the other"
+    );
     long
 }
 
 /// out\[i\] = f(a\[i\], b\[i\]), the shorter side repeated.
-fn broadcast<T: Real>(a: &Tensor<T>, b: &Tensor<T>, out: &mut [T], f: impl Fn(T, T) -> T + Sync + Copy) {
+fn broadcast<T: Real>(
+    a: &Tensor<T>,
+    b: &Tensor<T>,
+    out: &mut [T],
+    f: impl Fn(T, T) -> T + Sync + Copy,
+) {
     let (a, b) = (a.data(), b.data());
     if a.len() == b.len() {
         zip(a, b, out, f);
@@ -50,7 +58,12 @@ fn reduced<T: Real>(gradient: Tensor<T>, shape: Shape) -> Tensor<T> {
 
 impl<'t, T: Real> Var<'t, T> {
     #[track_caller]
-    fn binary(self, other: Var<'t, T>, op: impl Op<T>, f: impl Fn(T, T) -> T + Sync + Copy) -> Var<'t, T> {
+    fn binary(
+        self,
+        other: Var<'t, T>,
+        op: impl Op<T>,
+        f: impl Fn(T, T) -> T + Sync + Copy,
+    ) -> Var<'t, T> {
         let (a, b) = (self.value(), other.value());
         let mut y = self.tape().buffer(broadcast_shape(op.name(), a.shape(), b.shape()));
         broadcast(&a, &b, y.data_mut(), f);
@@ -218,7 +231,8 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
     // A longer shape and one that is its end, in either order.
     let pairs = || {
         (shapes(3), 0..=3_usize, any::<bool>()).prop_flat_map(|(long, from, swap)| {
-            (tensor(long), tensor(Shape::from(&long[from..]))).prop_map(move |(a, b)| if swap { (b, a) } else { (a, b) })
+            (tensor(long), tensor(Shape::from(&long[from..])))
+                .prop_map(move |(a, b)| if swap { (b, a) } else { (a, b) })
         })
     };
     vec![
@@ -231,7 +245,9 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
             let b = Tensor::from_fn(b.shape(), |i| b.data()[i] + 0.5_f64.copysign(b.data()[i]));
             gradcheck([a, b], |[a, b]| a / b)
         }),
-        Case::new("plain numbers", nonzero_tensors(2), |a| gradcheck([a], |[a]| -(a * 3.0 + 0.5 - 0.25))),
+        Case::new("plain numbers", nonzero_tensors(2), |a| {
+            gradcheck([a], |[a]| -(a * 3.0 + 0.5 - 0.25))
+        }),
     ]
 }
 

@@ -53,10 +53,17 @@ impl<'t, T: Real> Var<'t, T> {
             if transposed[1] { " transposed" } else { "" }
         );
         let columns = inner(&b, !transposed[1]);
-        let shape = if transposed[0] { [a[1], columns].into() } else { a.with(a.len() - 1, columns) };
+        let shape =
+            if transposed[0] { [a[1], columns].into() } else { a.with(a.len() - 1, columns) };
         let mut y = self.tape().buffer(shape);
         let values = &self.tape().pools().values;
-        multiply(values, matrix(&x, transposed[0]), matrix(&wv, transposed[1]), y.data_mut(), false);
+        multiply(
+            values,
+            matrix(&x, transposed[0]),
+            matrix(&wv, transposed[1]),
+            y.data_mut(),
+            false,
+        );
         let [y] = self.tape().record(MatMul { transposed }, &[self, w], [y]);
         y
     }
@@ -96,19 +103,26 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
     use proptest::prelude::*;
 
     let sizes = || {
-        (length(), length(), length())
-            .prop_filter("a Jacobian of moderate size", |(m, k, n)| m * k + k * n <= 150 && m * n <= 60)
+        (length(), length(), length()).prop_filter("a Jacobian of moderate size", |(m, k, n)| {
+            m * k + k * n <= 150 && m * n <= 60
+        })
     };
     vec![
-        Case::new("matmul", sizes().prop_flat_map(|(m, k, n)| (tensor([m, k]), tensor([k, n]))), |(x, w)| {
-            gradcheck([x, w], |[x, w]| x.matmul(w))
-        }),
-        Case::new("matmul_t", sizes().prop_flat_map(|(m, k, n)| (tensor([m, k]), tensor([n, k]))), |(x, w)| {
-            gradcheck([x, w], |[x, w]| x.matmul_t(w))
-        }),
-        Case::new("t_matmul", sizes().prop_flat_map(|(m, k, n)| (tensor([k, m]), tensor([k, n]))), |(x, w)| {
-            gradcheck([x, w], |[x, w]| x.t_matmul(w))
-        }),
+        Case::new(
+            "matmul",
+            sizes().prop_flat_map(|(m, k, n)| (tensor([m, k]), tensor([k, n]))),
+            |(x, w)| gradcheck([x, w], |[x, w]| x.matmul(w)),
+        ),
+        Case::new(
+            "matmul_t",
+            sizes().prop_flat_map(|(m, k, n)| (tensor([m, k]), tensor([n, k]))),
+            |(x, w)| gradcheck([x, w], |[x, w]| x.matmul_t(w)),
+        ),
+        Case::new(
+            "t_matmul",
+            sizes().prop_flat_map(|(m, k, n)| (tensor([k, m]), tensor([k, n]))),
+            |(x, w)| gradcheck([x, w], |[x, w]| x.t_matmul(w)),
+        ),
         Case::new("matmul of three axes", (tensor([2, 3, 4]), tensor([4, 2])), |(x, w)| {
             gradcheck([x, w], |[x, w]| x.matmul(w))
         }),

@@ -46,7 +46,8 @@ pub(super) fn around(op: &str, shape: Shape, axis: usize) -> (usize, usize, usiz
 
 /// The shape without one of its axes.
 fn without(shape: Shape, axis: usize) -> Shape {
-    let rest: Vec<usize> = shape.iter().enumerate().filter(|(i, _)| *i != axis).map(|(_, &n)| n).collect();
+    let rest: Vec<usize> =
+        shape.iter().enumerate().filter(|(i, _)| *i != axis).map(|(_, &n)| n).collect();
     Shape::from(&rest[..])
 }
 
@@ -61,7 +62,9 @@ impl<'t, T: Real> Var<'t, T> {
         let (_, length, after) = around("sum_axis", x.shape(), axis);
         let mut y = Tensor::zeros(without(x.shape(), axis));
         if length * after > 0 {
-            for (y, x) in y.data_mut().chunks_exact_mut(after).zip(x.data().chunks_exact(length * after)) {
+            for (y, x) in
+                y.data_mut().chunks_exact_mut(after).zip(x.data().chunks_exact(length * after))
+            {
                 x.chunks_exact(after).for_each(|x| add(y, x));
             }
         }
@@ -92,7 +95,9 @@ impl<T: Real> Op<T> for SumAxis {
         let (_, length, after) = around("sum_axis", shape, self.axis);
         let mut dx = ctx.buffer(shape);
         if length * after > 0 {
-            for (dx, dy) in dx.data_mut().chunks_exact_mut(length * after).zip(dy.data().chunks_exact(after)) {
+            for (dx, dy) in
+                dx.data_mut().chunks_exact_mut(length * after).zip(dy.data().chunks_exact(after))
+            {
                 dx.chunks_exact_mut(after).for_each(|dx| map(dy, dx, |dy| dy));
             }
         }
@@ -111,9 +116,14 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
         Case::new("mean", tensors(2).prop_filter("not empty", |x| !x.data().is_empty()), |x| {
             gradcheck([x], |[x]| x.mean())
         }),
-        Case::new("sum_axis", (tensors(3), 0..3_usize), |(x, axis)| gradcheck([x], |[x]| x.sum_axis(axis))),
+        Case::new("sum_axis", (tensors(3), 0..3_usize), |(x, axis)| {
+            gradcheck([x], |[x]| x.sum_axis(axis))
+        }),
         Case::new("mean_axis", (tensors(2), 0..2_usize), |(x, axis)| {
-            gradcheck([x], |[x]| if x.shape()[axis] > 0 { x.mean_axis(axis) } else { x.sum_axis(axis) })
+            gradcheck(
+                [x],
+                |[x]| if x.shape()[axis] > 0 { x.mean_axis(axis) } else { x.sum_axis(axis) },
+            )
         }),
     ]
 }
@@ -129,7 +139,10 @@ mod tests {
         assert_eq!(x.sum_axis(0).value(), Tensor::from([[6.0, 8.0], [10.0, 12.0]]));
         assert_eq!(x.sum_axis(1).value(), Tensor::from([[4.0, 6.0], [12.0, 14.0]]));
         assert_eq!(x.mean_axis(2).value(), Tensor::from([[1.5, 3.5], [5.5, 7.5]]));
-        assert_eq!(tape.leaf(Tensor::<f64>::zeros([0, 2])).sum_axis(0).value(), Tensor::from([0.0, 0.0]));
+        assert_eq!(
+            tape.leaf(Tensor::<f64>::zeros([0, 2])).sum_axis(0).value(),
+            Tensor::from([0.0, 0.0])
+        );
     }
 
     #[test]

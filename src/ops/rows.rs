@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::kernels::elementwise::add;
 use crate::real::Real;
 use crate::tape::{Context, Op, Pools, Tape, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Pool, Shape, Tensor};
 use std::ops::Range;
 
 /// The distinct ones among some ids, and where each occurs.
@@ -55,6 +55,43 @@ impl Distinct {
         self.positions.len()
     }
 
+    /// How often distinct id `u` occurs.
+    pub(crate) fn count(&self, u: usize) -> usize {
+        self.positions(u).len()
+    }
+
+    /// For every position, which distinct id stands there.
+    pub(crate) fn slots(&self, pool: &Pool<u32>) -> Buffer<u32> {
+        let mut slots = pool.take(self.total());
+        for u in 0..self.ids.len() {
+            self.positions(u).iter().for_each(|&i| slots[i as usize] = u as u32);
+        }
+        slots
+    }
+
+    /// Fills row u of `tile`, `stride` apart, with the sum of columns of the rows of `x` (`width`
+    /// wide) at the positions of distinct id u, for a range of u.
+    #[inline(always)]
+    pub(crate) fn gather_sums<T: Real>(
+        &self,
+        x: &[T],
+        width: usize,
+        columns: Range<usize>,
+        ids: Range<usize>,
+        tile: &mut [T],
+        stride: usize,
+    ) {
+        for (u, tile) in ids.zip(tile.chunks_exact_mut(stride)) {
+            let tile = &mut tile[..columns.len()];
+            let mut rows =
+                self.positions(u).iter().map(|&i| &x[i as usize * width..][columns.clone()]);
+            tile.copy_from_slice(rows.next().expect("a distinct id occurs"));
+            for row in rows {
+                tile.iter_mut().zip(row).for_each(|(sum, x)| *sum += *x);
+            }
+        }
+    }
+
     /// The positions of distinct id `u`.
     pub(crate) fn positions(&self, u: usize) -> &[u32] {
         let start = if u == 0 { 0 } else { self.ends[u - 1] as usize };
@@ -66,7 +103,8 @@ impl Distinct {
         let width = x.shape().rows().1;
         let mut sums = pools.values.take(self.ids.len() * width);
         for (u, sum) in sums.chunks_exact_mut(width.max(1)).enumerate() {
-            let mut rows = self.positions(u).iter().map(|&i| &x.data()[i as usize * width..][..width]);
+            let mut rows =
+                self.positions(u).iter().map(|&i| &x.data()[i as usize * width..][..width]);
             sum.copy_from_slice(rows.next().expect("a distinct id occurs"));
             rows.for_each(|row| add(sum, row));
         }
@@ -82,7 +120,9 @@ impl<'t, T: Real> Var<'t, T> {
     #[track_caller]
     pub fn rows(self, ids: &[u32]) -> Var<'t, T> {
         let x = self.value();
-        let [height, width] = x.shape()[..] else { panic!("rows of shape {:?}: not a matrix", x.shape()) };
+        let [height, width] = x.shape()[..] else {
+            panic!("rows of shape {:?}: not a matrix", x.shape())
+        };
         let distinct = Distinct::new(self.tape(), ids, height);
         let mut y = self.tape().buffer([ids.len(), width]);
         let rows = y.data_mut();
@@ -139,10 +179,16 @@ impl<'t, T: Real> Var<'t, T> {
     pub fn slice(self, axis: usize, range: Range<usize>) -> Var<'t, T> {
         let x = self.value();
         let (_, length, after) = around("slice", x.shape(), axis);
-        assert!(range.start <= range.end && range.end <= length, "slice {range:?} of axis {axis} of {:?}", x.shape());
+        assert!(
+            range.start <= range.end && range.end <= length,
+            "slice {range:?} of axis {axis} of {:?}",
+            x.shape()
+        );
         let mut y = self.tape().buffer(x.shape().with(axis, range.len()));
         let (from, to) = (length * after, range.len() * after);
-        for (y, x) in y.data_mut().chunks_exact_mut(to.max(1)).zip(x.data().chunks_exact(from.max(1))) {
+        for (y, x) in
+            y.data_mut().chunks_exact_mut(to.max(1)).zip(x.data().chunks_exact(from.max(1)))
+        {
             y.copy_from_slice(&x[range.start * after..range.end * after]);
         }
         let [y] = self.tape().record(Slice { axis, range }, &[self], [y]);
@@ -163,7 +209,9 @@ impl<T: Real> Op<T> for Slice {
         let mut dx = ctx.buffer(shape);
         dx.data_mut().fill(T::ZERO);
         let (from, to) = (length * after, self.range.len() * after);
-        for (dx, dy) in dx.data_mut().chunks_exact_mut(from.max(1)).zip(dy.data().chunks_exact(to.max(1))) {
+        for (dx, dy) in
+            dx.data_mut().chunks_exact_mut(from.max(1)).zip(dy.data().chunks_exact(to.max(1)))
+        {
             dx[self.range.start * after..self.range.end * after].copy_from_slice(dy);
         }
         ctx.add(0, dx);
@@ -193,7 +241,11 @@ pub fn concat<'t, T: Real>(parts: &[Var<'t, T>], axis: usize) -> Var<'t, T> {
         .collect();
     let mut y = first.tape().buffer(shape.with(axis, lengths.iter().sum()));
     for (x, (part, whole)) in values.iter().zip(places(y.shape(), axis, &lengths)) {
-        for (y, x) in y.data_mut().chunks_exact_mut(whole.max(1)).zip(x.data().chunks_exact(part.len().max(1))) {
+        for (y, x) in y
+            .data_mut()
+            .chunks_exact_mut(whole.max(1))
+            .zip(x.data().chunks_exact(part.len().max(1)))
+        {
             y[part.clone()].copy_from_slice(x);
         }
     }
@@ -202,7 +254,11 @@ pub fn concat<'t, T: Real>(parts: &[Var<'t, T>], axis: usize) -> Var<'t, T> {
 }
 
 /// For every part: its range within a chunk of the whole, and the chunk's length.
-fn places(shape: Shape, axis: usize, lengths: &[usize]) -> impl Iterator<Item = (Range<usize>, usize)> {
+fn places(
+    shape: Shape,
+    axis: usize,
+    lengths: &[usize],
+) -> impl Iterator<Item = (Range<usize>, usize)> {
     let (_, length, after) = around("concat", shape, axis);
     let starts = lengths.iter().scan(0, move |at, &n| {
         let start = *at;
@@ -246,7 +302,9 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
         Case::new("rows", tables(), |(x, ids)| gradcheck([x], |[x]| x.rows(&ids))),
         Case::new("rows of a table used twice", tables(), |(x, ids)| {
             // The sums of two row-sparse gradients, and of a row-sparse and a dense one.
-            gradcheck([x], |[x]| (x.rows(&ids) * x.rows(&ids[..ids.len() / 2]).sum()) * (x * x).sum())
+            gradcheck([x], |[x]| {
+                (x.rows(&ids) * x.rows(&ids[..ids.len() / 2]).sum()) * (x * x).sum()
+            })
         }),
         Case::new("reshape", tensors(2), |x| {
             gradcheck([x], |[x]| {
@@ -254,11 +312,15 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
                 y * y
             })
         }),
-        Case::new("slice", (tensors(3), 0..3_usize, 0.0..1.0_f64, 0.0..1.0_f64), |(x, axis, a, b)| {
-            let at = |fraction: f64| (x.shape()[axis] as f64 * fraction).round() as usize;
-            let range = at(a.min(b))..at(a.max(b));
-            gradcheck([x], |[x]| x.slice(axis, range.clone()))
-        }),
+        Case::new(
+            "slice",
+            (tensors(3), 0..3_usize, 0.0..1.0_f64, 0.0..1.0_f64),
+            |(x, axis, a, b)| {
+                let at = |fraction: f64| (x.shape()[axis] as f64 * fraction).round() as usize;
+                let range = at(a.min(b))..at(a.max(b));
+                gradcheck([x], |[x]| x.slice(axis, range.clone()))
+            },
+        ),
         Case::new(
             "concat",
             (length(), length(), length(), 0..2_usize)
@@ -293,7 +355,10 @@ mod tests {
     fn an_id_outside_the_table_fails_the_pass() {
         let tape = Tape::new();
         let loss = tape.leaf(Tensor::<f32>::zeros([3, 2])).rows(&[1, 7]).sum();
-        assert_eq!(tape.backward(loss).unwrap_err().to_string(), "id 7 is outside the vocabulary: expected 0..3");
+        assert_eq!(
+            tape.backward(loss).unwrap_err().to_string(),
+            "id 7 is outside the vocabulary: expected 0..3"
+        );
     }
 
     #[test]
@@ -302,7 +367,10 @@ mod tests {
         let x = tape.leaf(Tensor::from_fn([2, 5, 3], |i| i as f64));
         for axis in 0..3 {
             let n = x.shape()[axis];
-            assert_eq!(concat(&[x.slice(axis, 0..1), x.slice(axis, 1..n)], axis).value(), x.value());
+            assert_eq!(
+                concat(&[x.slice(axis, 0..1), x.slice(axis, 1..n)], axis).value(),
+                x.value()
+            );
         }
     }
 }

@@ -36,10 +36,18 @@ impl<T: Real> Tape<T> {
     /// # Panics
     /// Under a checker, if the closure that is checked asks for other values than at the base
     /// point.
-    pub fn freeze<V: Clone + 'static>(&self, what: &'static str, shape: &[usize], value: impl FnOnce() -> V) -> V {
+    pub fn freeze<V: Clone + 'static>(
+        &self,
+        what: &'static str,
+        shape: &[usize],
+        value: impl FnOnce() -> V,
+    ) -> V {
         if let Mode::Replay(entries, next) = &mut *self.mode.borrow_mut() {
             let Some(entry) = entries.get(*next) else {
-                panic!("{what} {shape:?} is frozen, but the base point had only {} such values", entries.len());
+                panic!(
+                    "{what} {shape:?} is frozen, but the base point had only {} such values",
+                    entries.len()
+                );
             };
             assert!(
                 entry.what == what && entry.shape == shape,
@@ -48,7 +56,11 @@ impl<T: Real> Tape<T> {
                 entry.shape
             );
             *next += 1;
-            return entry.value.downcast_ref::<V>().expect("the same name freezes the same type").clone();
+            return entry
+                .value
+                .downcast_ref::<V>()
+                .expect("the same name freezes the same type")
+                .clone();
         }
         let value = value();
         if let Mode::Record(entries) = &mut *self.mode.borrow_mut() {

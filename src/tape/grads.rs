@@ -99,7 +99,8 @@ impl<T: Real> Gradient<T> {
                 add(sum.data_mut(), term.data());
                 Gradient::Dense(sum)
             }
-            (Gradient::Dense(mut sum), Gradient::Rows(rows)) | (Gradient::Rows(rows), Gradient::Dense(mut sum)) => {
+            (Gradient::Dense(mut sum), Gradient::Rows(rows))
+            | (Gradient::Rows(rows), Gradient::Dense(mut sum)) => {
                 rows.add_to(sum.data_mut());
                 Gradient::Dense(sum)
             }

@@ -194,7 +194,10 @@ impl<T: Real> Tape<T> {
     /// If parameters are already bound for training since the last reset.
     #[track_caller]
     pub fn train(&self, params: &Params<T>) -> Bound<'_, T> {
-        assert!(self.params.borrow().is_empty(), "parameters are bound already: reset the tape first");
+        assert!(
+            self.params.borrow().is_empty(),
+            "parameters are bound already: reset the tape first"
+        );
         self.bind(params, true)
     }
 
@@ -229,7 +232,10 @@ impl<T: Real> Tape<T> {
         outputs: [Tensor<T>; O],
     ) -> [Var<'t, T>; O] {
         let name = op.name();
-        assert!(inputs.iter().all(|v| std::ptr::eq(v.tape, self)), "{name}: an input is on another tape");
+        assert!(
+            inputs.iter().all(|v| std::ptr::eq(v.tape, self)),
+            "{name}: an input is on another tape"
+        );
         let needs = {
             let nodes = self.nodes.borrow();
             inputs.iter().any(|v| nodes[v.index].needs_gradient)
@@ -240,7 +246,13 @@ impl<T: Real> Tape<T> {
         outputs.map(|value| self.push(kind.take().unwrap_or(Kind::Output), value, needs, None))
     }
 
-    fn push(&self, kind: Kind<T>, value: Tensor<T>, needs_gradient: bool, label: Option<Arc<str>>) -> Var<'_, T> {
+    fn push(
+        &self,
+        kind: Kind<T>,
+        value: Tensor<T>,
+        needs_gradient: bool,
+        label: Option<Arc<str>>,
+    ) -> Var<'_, T> {
         let mut nodes = self.nodes.borrow_mut();
         nodes.push(Node { kind, shape: value.shape(), value: Some(value), needs_gradient, label });
         Var { tape: self, index: nodes.len() - 1 }
@@ -323,14 +335,23 @@ impl<T: Real> Tape<T> {
     #[track_caller]
     pub fn backward_from(&self, seeds: &[(Var<'_, T>, Tensor<T>)]) -> Grads<T> {
         for (var, seed) in seeds {
-            assert_eq!(var.shape(), seed.shape(), "backward_from: shapes of a variable and its seed");
+            assert_eq!(
+                var.shape(),
+                seed.shape(),
+                "backward_from: shapes of a variable and its seed"
+            );
         }
         self.walk_back(seeds, false)
     }
 
     #[track_caller]
     fn loss_seed<'t>(&'t self, loss: Var<'t, T>) -> Result<[(Var<'t, T>, Tensor<T>); 1]> {
-        assert_eq!(loss.shape().elements(), 1, "backward: the loss must be a scalar, not {:?}", loss.shape());
+        assert_eq!(
+            loss.shape().elements(),
+            1,
+            "backward: the loss must be a scalar, not {:?}",
+            loss.shape()
+        );
         self.check()?;
         let value = loss.value().item();
         if !value.is_finite() {
@@ -347,7 +368,9 @@ impl<T: Real> Tape<T> {
             accumulate(&self.pools, &mut grads[var.index], Gradient::Dense(seed.clone()));
         }
         for index in (0..nodes.len()).rev() {
-            let Kind::Op { rule: Some(rule), inputs, outputs, .. } = &nodes[index].kind else { continue };
+            let Kind::Op { rule: Some(rule), inputs, outputs, .. } = &nodes[index].kind else {
+                continue;
+            };
             let (below, own) = grads.split_at_mut(index);
             let own = &mut own[..*outputs];
             if own.iter().any(Option::is_some) {
@@ -378,7 +401,9 @@ impl<T: Real> Tape<T> {
     pub(crate) fn differentiated(&self, grads: &Grads<T>) -> Vec<&'static str> {
         let nodes = self.nodes.borrow();
         let name = |(i, node): (usize, &Node<T>)| match &node.kind {
-            Kind::Op { name, rule: Some(_), outputs, .. } if (i..i + outputs).any(|i| grads.at(i).is_some()) => {
+            Kind::Op { name, rule: Some(_), outputs, .. }
+                if (i..i + outputs).any(|i| grads.at(i).is_some()) =>
+            {
                 Some(*name)
             }
             _ => None,
@@ -414,7 +439,10 @@ impl<'a, T: Real> Context<'a, T> {
     /// Input i's value.
     pub fn input(&self, i: usize) -> &'a Tensor<T> {
         let lent: &'a Lent<'a, T> = self.lent;
-        lent.nodes[lent.inputs[i]].value.as_ref().expect("inputs are freed after the ops that read them")
+        lent.nodes[lent.inputs[i]]
+            .value
+            .as_ref()
+            .expect("inputs are freed after the ops that read them")
     }
 
     /// Output k's value.
@@ -453,7 +481,11 @@ impl<'a, T: Real> Context<'a, T> {
     #[track_caller]
     pub fn add(&mut self, i: usize, gradient: Tensor<T>) {
         let node = self.lent.inputs[i];
-        assert_eq!(gradient.shape(), self.lent.nodes[node].shape, "shapes of the gradient and of input {i}");
+        assert_eq!(
+            gradient.shape(),
+            self.lent.nodes[node].shape,
+            "shapes of the gradient and of input {i}"
+        );
         if self.needs(i) {
             accumulate(self.pools, &mut self.grads[node], Gradient::Dense(gradient));
         }
@@ -475,7 +507,11 @@ impl<'a, T: Real> Context<'a, T> {
         );
         debug_assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "row ids must increase");
         if self.needs(i) {
-            accumulate(self.pools, &mut self.grads[node], Gradient::Rows(Rows { ids, rows, height: shape[0] }));
+            accumulate(
+                self.pools,
+                &mut self.grads[node],
+                Gradient::Rows(Rows { ids, rows, height: shape[0] }),
+            );
         }
     }
 }
@@ -494,7 +530,10 @@ impl<'t, T: Real> Var<'t, T> {
     pub fn value(&self) -> Tensor<T> {
         match &self.tape.nodes.borrow()[self.index].value {
             Some(value) => value.clone(),
-            None => panic!("the value of node #{} is freed: read it before the backward pass", self.index),
+            None => panic!(
+                "the value of node #{} is freed: read it before the backward pass",
+                self.index
+            ),
         }
     }
 

@@ -33,13 +33,21 @@ struct Table<'a, T: Real>(&'a Tape<T>, Option<&'a Grads<T>>);
 impl<T: Real> fmt::Display for Table<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Table(tape, grads) = self;
-        writeln!(f, "node  {:<24} {:<14} {:<14} {:<28} gradient", "op", "inputs", "shape", "value")?;
+        writeln!(
+            f,
+            "node  {:<24} {:<14} {:<14} {:<28} gradient",
+            "op", "inputs", "shape", "value"
+        )?;
         for (i, node) in tape.nodes.borrow().iter().enumerate() {
             let inputs: Vec<String> = node.inputs().iter().map(|i| format!("#{i}")).collect();
             let value = node.value.as_ref().map_or("freed".into(), brief);
             let gradient = grads.and_then(|g| g.at(i)).map_or("-".into(), |g| brief(&g.to_dense()));
             let (name, shape) = (node.name(), format!("{:?}", node.shape));
-            writeln!(f, "#{i:<4} {name:<24} {:<14} {shape:<14} {value:<28} {gradient}", inputs.join(" "))?;
+            writeln!(
+                f,
+                "#{i:<4} {name:<24} {:<14} {shape:<14} {value:<28} {gradient}",
+                inputs.join(" ")
+            )?;
         }
         Ok(())
     }
@@ -51,7 +59,11 @@ impl<T: Real> fmt::Display for Graph<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "digraph tape {{\n  rankdir=LR; node [shape=box];")?;
         for (i, node) in self.0.nodes.borrow().iter().enumerate() {
-            let style = if matches!(node.kind, Kind::Op { .. } | Kind::Output) { "" } else { ", style=rounded" };
+            let style = if matches!(node.kind, Kind::Op { .. } | Kind::Output) {
+                ""
+            } else {
+                ", style=rounded"
+            };
             writeln!(f, "  n{i} [label=\"#{i} {}\\n{:?}\"{style}];", node.name(), node.shape)?;
             for input in node.inputs() {
                 writeln!(f, "  n{input} -> n{i};")?;
@@ -82,7 +94,8 @@ impl<T: Real> Node<T> {
 /// All elements of a small tensor, the norm of a larger one.
 fn brief<T: Real>(tensor: &Tensor<T>) -> String {
     if tensor.data().len() <= 3 {
-        let elements: Vec<String> = tensor.data().iter().map(|x| format!("{:.4}", x.to_f64())).collect();
+        let elements: Vec<String> =
+            tensor.data().iter().map(|x| format!("{:.4}", x.to_f64())).collect();
         return elements.join(" ");
     }
     let norm = tensor.data().iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt();
