@@ -1,0 +1,221 @@
+//! The command line, and the settings that come of it.
+
+use super::Result;
+use clap::{Parser, ValueEnum};
+use dpq::nn::LanguageModelConfig;
+use dpq::optim::Schedule;
+use dpq::{DpqConfig, Error};
+use std::path::PathBuf;
+
+/// More are a slip of the finger.
+const MAX_THREADS: usize = 1024;
+
+/// Trains LSTM language models that differ only in their embedding, and compares perplexity and size.
+///
+/// Without --data, on a small made-up language whose best possible perplexity is known.
+#[derive(Parser)]
+pub struct Arguments {
+    /// Folder with train.txt, valid.txt and test.txt, or one file to split 90/5/5; a sentence a line
+    #[arg(long, value_name = "DIR|FILE")]
+    pub data: Option<PathBuf>,
+    /// Sizes and schedule [default: tiny, or small with --data]
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// Which models to train, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "full,sx,vq")]
+    pub embedding: Vec<Kind>,
+    /// D, the codes of a word [default: the preset's]
+    #[arg(long, value_name = "D")]
+    groups: Option<usize>,
+    /// K, the codewords that a code chooses from [default: the preset's]
+    #[arg(long, value_name = "K")]
+    codebook_size: Option<usize>,
+    /// Whether all groups share one codebook
+    #[arg(
+        long,
+        action = clap::ArgAction::Set,
+        value_name = "true|false",
+        num_args = 0..=1,
+        default_value_t = true,
+        default_missing_value = "true",
+        hide_possible_values = true
+    )]
+    shared: bool,
+    /// Leave out the batch normalisation of scores
+    #[arg(long)]
+    no_batch_norm: bool,
+    /// tau, the temperature of the softmax of sx
+    #[arg(long, value_name = "TAU", default_value_t = 1.0, allow_negative_numbers = true)]
+    temperature: f64,
+    /// beta, the weight of the entropy term of sx or the commitment term of vq
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    beta: f64,
+    /// Passes over the training text [default: the preset's]
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Decides every random number, the made-up language included
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Threads to work with; the results are the same with any number [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Folder for results: result.json, and for each model metrics.jsonl and embedding.safetensors
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// No progress, only the table
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// The embedding of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The full table
+    Full,
+    /// DPQ, softmax form
+    Sx,
+    /// DPQ, centroid form
+    Vq,
+    /// Random codes that are never learnt
+    Random,
+}
+
+impl Kind {
+    /// In files and tables, and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Full => "full",
+            Kind::Sx => "sx",
+            Kind::Vq => "vq",
+            Kind::Random => "random",
+        }
+    }
+}
+
+/// Sizes and schedule of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// Width 64, 1 layer, 3 epochs
+    Tiny,
+    /// Width 200, 2 layers, 15 epochs
+    Small,
+    /// Width 650, 2 layers, 35 epochs
+    Medium,
+    /// Width 1500, 2 layers, 35 epochs
+    Large,
+}
+
+/// All that a run is set to, checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub preset: &'static str,
+    /// Width of the embedding.
+    pub width: usize,
+    pub model: LanguageModelConfig,
+    pub batch: usize,
+    /// Time steps of a window.
+    pub steps: usize,
+    pub epochs: usize,
+    pub schedule: Schedule,
+    /// Largest norm of a step's gradient.
+    pub clip: f64,
+    /// For sx; the other forms differ from it in the form alone.
+    pub dpq: DpqConfig,
+    pub seed: u64,
+    pub threads: usize,
+}
+
+impl Preset {
+    /// Sizes and schedules of Zaremba et al. (2014), but for `tiny`, which is ours.
+    fn settings(self) -> Settings {
+        let tiny = Settings {
+            preset: "tiny",
+            width: 64,
+            model: LanguageModelConfig { layers: 1, hidden: 64, keep: 1.0, init: 0.1 },
+            batch: 20,
+            steps: 20,
+            epochs: 3,
+            schedule: Schedule { rate: 1.0, constant: 2, decay: 0.5 },
+            clip: 5.0,
+            dpq: DpqConfig::sx(8, 16),
+            seed: 0,
+            threads: 1,
+        };
+        let small = Settings {
+            preset: "small",
+            width: 200,
+            model: LanguageModelConfig { layers: 2, hidden: 200, keep: 1.0, init: 0.1 },
+            epochs: 15,
+            schedule: Schedule { rate: 1.0, constant: 4, decay: 0.5 },
+            clip: 3.0,
+            dpq: DpqConfig::sx(25, 32),
+            ..tiny
+        };
+        let medium = Settings {
+            preset: "medium",
+            width: 650,
+            model: LanguageModelConfig { layers: 2, hidden: 650, keep: 0.5, init: 0.05 },
+            steps: 35,
+            epochs: 35,
+            schedule: Schedule { rate: 1.0, constant: 6, decay: 0.8 },
+            clip: 5.0,
+            ..small
+        };
+        let large = Settings {
+            preset: "large",
+            width: 1500,
+            model: LanguageModelConfig { layers: 2, hidden: 1500, keep: 0.35, init: 0.04 },
+            schedule: Schedule { rate: 1.0, constant: 14, decay: 1.0 / 1.15 },
+            clip: 10.0,
+            dpq: DpqConfig::sx(50, 16),
+            ..medium
+        };
+        match self {
+            Preset::Tiny => tiny,
+            Preset::Small => small,
+            Preset::Medium => medium,
+            Preset::Large => large,
+        }
+    }
+}
+
+impl Arguments {
+    /// The preset's settings with the flags applied.
+    ///
+    /// # Errors
+    /// The first flag whose value cannot be.
+    pub fn settings(&self) -> Result<Settings> {
+        let default = if self.data.is_some() { Preset::Small } else { Preset::Tiny };
+        let preset = self.preset.unwrap_or(default).settings();
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        let dpq = DpqConfig {
+            groups: self.groups.unwrap_or(preset.dpq.groups),
+            codebook_size: self.codebook_size.unwrap_or(preset.dpq.codebook_size),
+            shared: self.shared,
+            batch_norm: !self.no_batch_norm,
+            temperature: self.temperature,
+            beta: self.beta,
+            ..preset.dpq
+        };
+        dpq.check(preset.width)?;
+        let epochs = self.epochs.unwrap_or(preset.epochs);
+        if epochs == 0 {
+            return Err(refuse("epochs", epochs.to_string(), "at least 1").into());
+        }
+        let threads = self.threads.unwrap_or_else(cores);
+        if !(1..=MAX_THREADS).contains(&threads) {
+            return Err(
+                refuse("threads", threads.to_string(), &format!("1 to {MAX_THREADS}")).into()
+            );
+        }
+        if (1..self.embedding.len()).any(|i| self.embedding[..i].contains(&self.embedding[i])) {
+            let names: Vec<_> = self.embedding.iter().map(|kind| kind.name()).collect();
+            return Err(refuse("embedding", names.join(","), "each one once").into());
+        }
+        Ok(Settings { dpq, epochs, seed: self.seed, threads, ..preset })
+    }
+}
+
+fn refuse(name: &'static str, value: String, expected: &str) -> Error {
+    Error::Config { name, value, expected: expected.into() }
+}

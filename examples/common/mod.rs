@@ -1,0 +1,8 @@
+//! What example programs share: command line, progress, results.
+
+pub mod arguments;
+pub mod progress;
+pub mod results;
+
+/// `Result` with any error that can be shown.
+pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

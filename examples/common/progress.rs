@@ -1,0 +1,46 @@
+//! Progress on the terminal.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+
+/// Where progress goes: bars and lines to a terminal, lines alone to a file or pipe, or nothing.
+pub struct Progress {
+    lines: bool,
+    bars: bool,
+}
+
+impl Progress {
+    pub fn new(quiet: bool) -> Self {
+        Progress { lines: !quiet, bars: !quiet && std::io::stderr().is_terminal() }
+    }
+
+    /// A line that stays.
+    pub fn line(&self, line: &str) {
+        if self.lines {
+            eprintln!("{line}");
+        }
+    }
+
+    /// A bar of `steps` steps behind `title`; an invisible one where there are none.
+    pub fn bar(&self, title: String, steps: usize) -> ProgressBar {
+        if !self.bars {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{prefix}  {bar:16}  step {pos}/{len}  {msg}");
+        let bar = ProgressBar::new(steps as u64).with_prefix(title);
+        bar.with_style(style.expect("a template that indicatif understands"))
+    }
+}
+
+/// 1234567 as 1,234,567.
+pub fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

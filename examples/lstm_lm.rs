@@ -1,0 +1,377 @@
+//! Trains LSTM language models that differ only in their embedding, and compares them: a full
+//! table with ones that learn their own compression.
+//!
+//! Without arguments it trains three small models on a made-up language. `--data DIR` takes a real
+//! text, `--help` lists all flags. [`train_epoch`] is the part to read.
+
+mod common;
+
+use clap::Parser;
+use common::Result;
+use common::arguments::{Arguments, Kind, Settings};
+use common::progress::{Progress, thousands};
+use common::results::{self, Epoch, Model, Run, Yardsticks};
+use dpq::data::{Batches, Corpus, SyntheticLanguage, bigram_perplexity, unigram_perplexity};
+use dpq::dpq::{Form, RandomCodes};
+use dpq::nn::LanguageModel;
+use dpq::optim::Sgd;
+use dpq::{
+    CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Params, Tape,
+    parallel,
+};
+use indicatif::ProgressBar;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Time steps of a window of the test text. The state is carried over, so they only bound memory.
+const TEST_STEPS: usize = 400;
+
+/// Rows compared at a time, which bounds memory too.
+const ROWS: usize = 1000;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whatever can be refused is refused here, before any training.
+fn run(arguments: &Arguments) -> Result<()> {
+    let settings = arguments.settings()?;
+    let text = Text::new(arguments.data.as_deref(), &settings)?;
+    if let Some(out) = &arguments.out {
+        results::create_folders(out, arguments.embedding.iter().map(|kind| kind.name()))?;
+    }
+    parallel::with_threads(settings.threads, || train_all(arguments, &settings, &text))
+}
+
+/// One model after the other. If one fails, the results of those before it are not lost.
+fn train_all(arguments: &Arguments, settings: &Settings, text: &Text) -> Result<()> {
+    let progress = Progress::new(arguments.quiet);
+    progress.line(&format!(
+        "vocabulary {}; preset {}: width {}, epochs {} of {} steps; threads {}",
+        thousands(text.vocabulary),
+        settings.preset,
+        settings.width,
+        settings.epochs,
+        thousands(text.train.len()),
+        parallel::threads()
+    ));
+    let (mut models, mut outcome) = (Vec::new(), Ok(()));
+    for &kind in &arguments.embedding {
+        let folder = arguments.out.as_ref().map(|out| out.join(kind.name()));
+        match train(kind, settings, text, &progress, folder.as_deref()) {
+            Ok(model) => models.push(model),
+            Err(error) => {
+                outcome = Err(format!("{}: {error}", kind.name()).into());
+                break;
+            }
+        }
+        if let Some(out) = &arguments.out {
+            let Yardsticks { floor, bigram: [_, bigram], unigram: [_, unigram] } = text.yardsticks;
+            let run = Run {
+                models: &models,
+                preset: settings.preset,
+                threads: parallel::threads(),
+                vocabulary: text.vocabulary,
+                floor_perplexity: floor.map(|[_, test]| test),
+                bigram_perplexity: bigram,
+                unigram_perplexity: unigram,
+            };
+            results::write_run(out, &run)?;
+        }
+    }
+    if !models.is_empty() {
+        std::io::stdout().write_all(results::table(&models, &text.yardsticks).as_bytes())?;
+    }
+    outcome
+}
+
+/// A text, cut into windows.
+struct Text {
+    vocabulary: usize,
+    train: Batches,
+    valid: Batches,
+    test: Batches,
+    yardsticks: Yardsticks,
+}
+
+impl Text {
+    fn new(data: Option<&Path>, settings: &Settings) -> Result<Text> {
+        let (corpus, language) = match data {
+            Some(path) => (Corpus::read(path)?, None),
+            None => {
+                let language = SyntheticLanguage::new(settings.seed);
+                (language.corpus(), Some(language))
+            }
+        };
+        let (batch, steps) = (settings.batch, settings.steps);
+        let text = |part, batches: dpq::Result<Batches>| {
+            batches.map_err(|error| format!("{part} text: {error}"))
+        };
+        let held_out = [&corpus.valid, &corpus.test];
+        let vocabulary = corpus.vocabulary.len();
+        Ok(Text {
+            vocabulary,
+            train: text("training", Batches::new(&corpus.train, batch, steps))?,
+            valid: text("validation", Batches::new(&corpus.valid, batch, steps))?,
+            test: text("test", Batches::with_tail(&corpus.test, 1, TEST_STEPS))?,
+            yardsticks: Yardsticks {
+                floor: language.map(|language| held_out.map(|text| language.true_perplexity(text))),
+                bigram: held_out.map(|text| bigram_perplexity(&corpus.train, text, vocabulary)),
+                unigram: held_out.map(|text| unigram_perplexity(&corpus.train, text, vocabulary)),
+            },
+        })
+    }
+}
+
+type Compact = CompactEmbedding<f32>;
+
+/// Takes the compact table out of the trained parameters.
+type Compress = Box<dyn Fn(&Params<f32>) -> dpq::Result<Compact>>;
+
+/// The embedding, all in which the models differ, and its compact table if it has one.
+fn embedding(
+    kind: Kind,
+    params: &mut Params<f32>,
+    vocabulary: usize,
+    settings: &Settings,
+) -> Result<(Box<dyn Embedding<f32>>, Option<Compress>)> {
+    let &Settings { width, seed, dpq, .. } = settings;
+    let init = settings.model.init;
+    let form = if kind == Kind::Vq { Form::Vq } else { Form::Sx };
+    Ok(match kind {
+        Kind::Full => (Box::new(FullEmbedding::new(params, vocabulary, width, init, seed)), None),
+        Kind::Sx | Kind::Vq => {
+            let config = DpqConfig { form, ..dpq };
+            let embedding = DpqEmbedding::new(params, vocabulary, width, config, init, seed)?;
+            (
+                Box::new(embedding.clone()),
+                Some(Box::new(move |params| embedding.to_compact(params))),
+            )
+        }
+        Kind::Random => {
+            let embedding = RandomCodes::new(params, vocabulary, width, dpq, init, seed)?;
+            (
+                Box::new(embedding.clone()),
+                Some(Box::new(move |params| embedding.to_compact(params))),
+            )
+        }
+    })
+}
+
+/// Trains and tests one model.
+fn train(
+    kind: Kind,
+    settings: &Settings,
+    text: &Text,
+    progress: &Progress,
+    folder: Option<&Path>,
+) -> Result<Model> {
+    results::reset_peak_memory();
+    let start = Instant::now();
+    let name = kind.name();
+    let mut params = Params::new();
+    let (embedding, compress) = embedding(kind, &mut params, text.vocabulary, settings)?;
+    let model = LanguageModel::new(&mut params, embedding, settings.model, settings.seed);
+    let compress =
+        |params: &Params<f32>| compress.as_ref().map(|compress| compress(params)).transpose();
+    let mut tape = Tape::new();
+
+    let tokens = (text.train.len() * settings.batch * settings.steps) as f64;
+    let mut training = Duration::ZERO;
+    let (mut epochs, mut compact) = (Vec::new(), compress(&params)?);
+    for epoch in 0..settings.epochs {
+        let bar = progress
+            .bar(format!("{name:<6}  epoch {}/{}", epoch + 1, settings.epochs), text.train.len());
+        let began = Instant::now();
+        let train_perplexity =
+            train_epoch(&model, &mut params, &mut tape, &text.train, settings, epoch, &bar)?;
+        let elapsed = began.elapsed();
+        training += elapsed;
+
+        let valid_perplexity = perplexity(&model, &params, &mut tape, &text.valid)?;
+        let before = std::mem::replace(&mut compact, compress(&params)?);
+        let changed = |(now, before): (&Compact, &Compact)| now.codes().changed(before.codes());
+        epochs.push(Epoch {
+            epoch: epoch + 1,
+            step: (epoch + 1) * text.train.len(),
+            train_perplexity,
+            valid_perplexity,
+            learning_rate: settings.schedule.rate(epoch),
+            tokens_per_second: tokens / elapsed.as_secs_f64(),
+            codes_used: compact.as_ref().map(share_used),
+            codes_changed: compact.as_ref().zip(before.as_ref()).map(changed),
+        });
+        bar.finish_and_clear();
+        progress.line(&epoch_line(name, settings.epochs, &epochs[epoch]));
+        if let Some(folder) = folder {
+            results::write_epochs(folder, &epochs)?;
+        }
+    }
+
+    let test_perplexity = perplexity(&model, &params, &mut tape, &text.test)?;
+    let full_bytes = size_of::<f32>() * text.vocabulary * settings.width;
+    let (ratio, bytes) =
+        compact.as_ref().map_or((1.0, full_bytes), |c| (c.compression_ratio(), c.bytes()));
+    if let Some(compact) = compact {
+        let reread = save_and_read(&compact, folder)?;
+        compare_rows(&model, &params, &mut tape, &reread)?;
+        let exported =
+            perplexity(&model.with_embedding(Box::new(reread)), &params, &mut tape, &text.test)?;
+        if exported.to_bits() != test_perplexity.to_bits() {
+            return Err(format!(
+                "test perplexity {test_perplexity}, but {exported} from the saved table"
+            )
+            .into());
+        }
+    }
+    Ok(Model {
+        embedding: name,
+        seed: settings.seed,
+        epochs: settings.epochs,
+        valid_perplexity: epochs[settings.epochs - 1].valid_perplexity,
+        test_perplexity,
+        compression_ratio: ratio,
+        table_bytes_full: full_bytes,
+        table_bytes: bytes,
+        tokens_per_second: settings.epochs as f64 * tokens / training.as_secs_f64(),
+        seconds: start.elapsed().as_secs_f64(),
+        peak_rss_bytes: results::peak_memory(),
+    })
+}
+
+/// One pass over the training text; returns the perplexity on the way.
+fn train_epoch(
+    model: &LanguageModel<f32>,
+    params: &mut Params<f32>,
+    tape: &mut Tape<f32>,
+    text: &Batches,
+    settings: &Settings,
+    epoch: usize,
+    bar: &ProgressBar,
+) -> Result<f64> {
+    let sgd = Sgd { rate: settings.schedule.rate(epoch) };
+    let began = Instant::now();
+    let mut nats = 0.0;
+    // The streams of text go on from window to window, and so does the network's state.
+    let mut state = model.start(settings.batch);
+    for (i, window) in text.windows().enumerate() {
+        // Noise is a function of seed and step, whatever was drawn before.
+        let step = epoch * text.len() + i;
+        tape.set_noise(settings.seed, step as u64);
+
+        // Forward: every op that `p` takes part in is written down on the tape.
+        let p = tape.train(params);
+        let pass = model.forward(&p, &window, &state);
+        nats += f64::from(pass.cross_entropy);
+        state = pass.state;
+
+        // Backward, over the tape from its end. A fault of the forward pass comes out here.
+        let grads = tape.backward_and_free(pass.objective);
+        let mut grads = grads.map_err(|error| format!("step {}: {error}", step + 1))?;
+
+        // The tape shares the parameters' memory, so it lets go before they are written.
+        tape.reset();
+        grads.clip_global_norm(settings.clip);
+        sgd.step(params, &grads);
+
+        let windows = (i + 1) as f64;
+        let speed = windows * window.targets.len() as f64 / began.elapsed().as_secs_f64();
+        bar.set_message(format!("train ppl {:.2}  {speed:.0} tokens/s", (nats / windows).exp()));
+        bar.inc(1);
+    }
+    Ok((nats / text.len() as f64).exp())
+}
+
+/// The perplexity of a text: the exponential of the mean cross-entropy of its words.
+fn perplexity(
+    model: &LanguageModel<f32>,
+    params: &Params<f32>,
+    tape: &mut Tape<f32>,
+    text: &Batches,
+) -> Result<f64> {
+    let mut state = model.start(text.window(0).batch);
+    let (mut nats, mut words) = (0.0, 0.0);
+    for window in text.windows() {
+        let p = tape.evaluate(params);
+        let pass = model.forward(&p, &window, &state);
+        tape.check()?;
+        state = pass.state;
+        let count = window.targets.len() as f64;
+        nats += count * f64::from(pass.cross_entropy);
+        words += count;
+        tape.reset();
+    }
+    let perplexity = (nats / words).exp();
+    if !perplexity.is_finite() {
+        return Err(Error::NotFinite { what: "the perplexity".into(), value: perplexity }.into());
+    }
+    Ok(perplexity)
+}
+
+/// Saves the compact table, in a folder of its own that is removed if there is no other, and reads
+/// the file back.
+fn save_and_read(compact: &Compact, folder: Option<&Path>) -> Result<Compact> {
+    let temporary = tempfile::tempdir()?;
+    let path = folder.unwrap_or(temporary.path()).join("embedding.safetensors");
+    compact.save(&path)?;
+    Ok(Compact::read(&path)?)
+}
+
+/// Every row of the exported table must have the very bits of the model's own.
+fn compare_rows(
+    model: &LanguageModel<f32>,
+    params: &Params<f32>,
+    tape: &mut Tape<f32>,
+    exported: &Compact,
+) -> Result<()> {
+    let ids: Vec<u32> = (0..model.embedding().vocabulary() as u32).collect();
+    for ids in ids.chunks(ROWS) {
+        let p = tape.evaluate(params);
+        let own = model.embedding().forward(&p, ids).rows.value();
+        tape.check()?;
+        let read = exported.lookup(ids)?;
+        let differ = |(own, read): (&f32, &f32)| own.to_bits() != read.to_bits();
+        if let Some(i) = own.data().iter().zip(read.data()).position(differ) {
+            let (row, column) = (ids[i / own.shape()[1]], i % own.shape()[1]);
+            let (own, read) = (own.data()[i], read.data()[i]);
+            return Err(format!(
+                "row {row}, column {column} of the saved table is {read}, the model's own {own}"
+            )
+            .into());
+        }
+        tape.reset();
+    }
+    Ok(())
+}
+
+/// The share of all D x K codewords that some word uses.
+fn share_used(compact: &Compact) -> f64 {
+    let codes = compact.codes();
+    codes.used() as f64 / (codes.groups() * codes.codebook_size()) as f64
+}
+
+fn epoch_line(name: &str, epochs: usize, metrics: &Epoch) -> String {
+    let mut line = format!(
+        "{name:<6}  epoch {}/{epochs}  train ppl {:.2}  valid ppl {:.2}  {} tokens/s",
+        metrics.epoch,
+        metrics.train_perplexity,
+        metrics.valid_perplexity,
+        thousands(metrics.tokens_per_second as usize)
+    );
+    if let (Some(used), Some(changed)) = (metrics.codes_used, metrics.codes_changed) {
+        line += &format!(
+            "  codewords used {:.0}%, codes changed {:.0}%",
+            100.0 * used,
+            100.0 * changed
+        );
+    }
+    line
+}
