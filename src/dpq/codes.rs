@@ -1,6 +1,7 @@
 //! Codes of every symbol, packed to as few bits as their range needs.
 
 use crate::error::{Error, Result};
+use crate::kernels::blocks::copy_short;
 use crate::kernels::level;
 use crate::parallel;
 use crate::real::Real;
@@ -172,7 +173,7 @@ pub(crate) fn decode<T: Real>(
             for (&slot, row) in slots[i * CHUNK..].iter().zip(rows.chunks_exact_mut(d)) {
                 let codes = &codes[slot as usize * groups..][..groups];
                 for (g, (part, &code)) in row.chunks_exact_mut(s).zip(codes).enumerate() {
-                    part.copy_from_slice(&codewords.data()[(g * stride + code as usize) * s..][..s]);
+                    copy_short(&codewords.data()[(g * stride + code as usize) * s..][..s], part);
                 }
             }
         }));

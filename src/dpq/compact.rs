@@ -4,6 +4,7 @@ use super::DpqConfig;
 use super::codes::CodeTable;
 use crate::embedding::{Embedding, Looked};
 use crate::error::{Error, Result};
+use crate::kernels::blocks::copy_short;
 use crate::kernels::level;
 use crate::parallel;
 use crate::real::Real;
@@ -102,7 +103,7 @@ impl<T: Real> CompactEmbedding<T> {
                 for (&id, row) in ids[i * CHUNK..].iter().zip(rows.chunks_exact_mut(width)) {
                     let parts = row.chunks_exact_mut(s).zip(self.codes.row(id as usize));
                     for (g, (part, code)) in parts.enumerate() {
-                        part.copy_from_slice(&self.values.data()[(g * stride + code as usize) * s..][..s]);
+                        copy_short(&self.values.data()[(g * stride + code as usize) * s..][..s], part);
                     }
                 }
             }));

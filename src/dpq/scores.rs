@@ -6,6 +6,7 @@
 //! are therefore the same everywhere.
 
 use super::BATCH_NORM_EPS;
+use crate::kernels::blocks::copy_short;
 use crate::kernels::level;
 use crate::ops::BatchStatistics;
 use crate::parallel;
@@ -75,7 +76,7 @@ impl<'a, T: Real> Queries<'a, T> {
     pub(crate) fn gather(&self, rows: Range<usize>, g: usize, tile: &mut [T], stride: usize) {
         let s = self.group_width();
         for (row, into) in rows.zip(tile.chunks_exact_mut(stride)) {
-            into[..s].copy_from_slice(&self.row(row)[g * s..][..s]);
+            copy_short(&self.row(row)[g * s..][..s], &mut into[..s]);
         }
     }
 }

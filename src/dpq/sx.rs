@@ -39,7 +39,7 @@ use super::scores::{CHUNK, Codebook, Normalizer, Queries, Score, block, choose, 
 use super::statistics::{Moments, statistics};
 use super::{DpqConfig, composed};
 use crate::error::Error;
-use crate::kernels::blocks::{add_outer, add_product, padded};
+use crate::kernels::blocks::{add_outer, add_product, add_short, copy_short, padded};
 use crate::kernels::elementwise::add;
 use crate::kernels::exponential::exp;
 use crate::kernels::level;
@@ -247,8 +247,9 @@ fn softmax_rule<S: Simd, T: Real>(
     for (((rh, dp), e), (s1, s2)) in
         rh.chunks_exact_mut(lanes).zip(dp.chunks_exact(lanes)).zip(e.chunks_exact(lanes)).zip(sums)
     {
-        let [e, dp, old, sum, product] =
-            [e, dp, &*rh, &*s1, &*s2].map(|x| T::Wide::<S>::from_slice(simd, x));
+        let (e, dp) = (T::Wide::<S>::from_slice(simd, e), T::Wide::<S>::from_slice(simd, dp));
+        let (sum, product) = (T::Wide::<S>::from_slice(simd, s1), T::Wide::<S>::from_slice(simd, s2));
+        let old = T::Wide::<S>::from_slice(simd, rh);
         let drh = (e * factor) * (dp - mean);
         (sum + drh).store_slice(s1);
         drh.mul_add(old, product).store_slice(s2);
@@ -342,14 +343,14 @@ impl<T: Real> Backward<'_, T> {
                             softmax_rule(simd, rh, dp, &e, total, rate, (s1, s2));
                             let chosen = &mut part_values[(book * k + code) * s..][..s];
                             let dy = &upstream[i * s..][..s];
-                            chosen.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += *dy);
+                            add_short(dy, chosen);
                         }
                         let keys = &mut part_keys[book * s * columns..][..s * columns];
                         add_outer(simd, q, s, rh, keys, columns);
                         self.times_keys(simd, rh, g, dq_tile);
                     }));
                     for (row, tile) in rows.zip(dq_tile.chunks_exact(*wide)) {
-                        dq[(row - chunk.start) * d + g * s..][..s].copy_from_slice(&tile[..s]);
+                        copy_short(&tile[..s], &mut dq[(row - chunk.start) * d + g * s..][..s]);
                     }
                 }
             }
@@ -457,7 +458,7 @@ impl<T: Real> Backward<'_, T> {
                     let matrix = &matrices[g * (s + 1) * wide..][..(s + 1) * wide];
                     add_product(simd, &left, s + 1, matrix, &mut tile, *wide);
                     for (dq, tile) in dq.chunks_exact_mut(d).zip(tile.chunks_exact(*wide)) {
-                        dq[g * s..][..s].iter_mut().zip(tile).for_each(|(dq, x)| *dq += *x);
+                        add_short(&tile[..s], &mut dq[g * s..][..s]);
                     }
                 }));
             }
@@ -490,7 +491,7 @@ impl<T: Real> Backward<'_, T> {
                     add_outer(simd, &q, s, &dr, keys, columns);
                     self.times_keys(simd, &dr, g, &mut tile);
                     for (dq, tile) in dq.chunks_exact_mut(d).zip(tile.chunks_exact(*wide)) {
-                        dq[g * s..][..s].iter_mut().zip(tile).for_each(|(dq, x)| *dq += *x);
+                        add_short(&tile[..s], &mut dq[g * s..][..s]);
                     }
                 }));
             }

@@ -18,6 +18,34 @@ pub(crate) fn padded<T: Real>(width: usize) -> usize {
     }
 }
 
+/// into <- from, for rows so short that a call to copy them would take longer than the copy.
+#[inline(always)]
+pub(crate) fn copy_short<T: Real>(from: &[T], into: &mut [T]) {
+    let (from, from_rest) = from.as_chunks::<4>();
+    let (into, into_rest) = into.as_chunks_mut::<4>();
+    for (into, from) in into.iter_mut().zip(from) {
+        *into = *from;
+    }
+    for (into, from) in into_rest.iter_mut().zip(from_rest) {
+        *into = *from;
+    }
+}
+
+/// into += from, for short rows.
+#[inline(always)]
+pub(crate) fn add_short<T: Real>(from: &[T], into: &mut [T]) {
+    let (from, from_rest) = from.as_chunks::<4>();
+    let (into, into_rest) = into.as_chunks_mut::<4>();
+    for (into, from) in into.iter_mut().zip(from) {
+        for lane in 0..4 {
+            into[lane] += from[lane];
+        }
+    }
+    for (into, from) in into_rest.iter_mut().zip(from_rest) {
+        *into += *from;
+    }
+}
+
 /// out += left right: left is rows x depth, `stride` apart, right depth x width, out rows x width.
 #[inline(always)]
 pub(crate) fn add_product<S: Simd, T: Real>(

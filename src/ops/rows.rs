@@ -2,6 +2,7 @@
 
 use super::reduce::around;
 use crate::error::Error;
+use crate::kernels::blocks::{add_short, copy_short};
 use crate::kernels::elementwise::add;
 use crate::real::Real;
 use crate::tape::{Context, Op, Pools, Tape, Var};
@@ -51,11 +52,13 @@ impl Distinct {
     }
 
     /// How many ids there are, repetitions included.
+    #[inline(always)]
     pub(crate) fn total(&self) -> usize {
         self.positions.len()
     }
 
     /// How often distinct id `u` occurs.
+    #[inline(always)]
     pub(crate) fn count(&self, u: usize) -> usize {
         self.positions(u).len()
     }
@@ -85,14 +88,13 @@ impl Distinct {
             let tile = &mut tile[..columns.len()];
             let mut rows =
                 self.positions(u).iter().map(|&i| &x[i as usize * width..][columns.clone()]);
-            tile.copy_from_slice(rows.next().expect("a distinct id occurs"));
-            for row in rows {
-                tile.iter_mut().zip(row).for_each(|(sum, x)| *sum += *x);
-            }
+            copy_short(rows.next().expect("a distinct id occurs"), tile);
+            rows.for_each(|row| add_short(row, tile));
         }
     }
 
     /// The positions of distinct id `u`.
+    #[inline(always)]
     pub(crate) fn positions(&self, u: usize) -> &[u32] {
         let start = if u == 0 { 0 } else { self.ends[u - 1] as usize };
         &self.positions[start..self.ends[u] as usize]

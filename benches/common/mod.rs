@@ -1,0 +1,66 @@
+//! What the benchmarks share: their few flags, timing in turn, and a JSON line a row.
+
+use std::time::Instant;
+
+/// `--threads 1,2 --repeats 9 --only a,b`; anything else (cargo's `--bench`) is passed over.
+pub struct Options {
+    /// Numbers of threads to measure with.
+    pub threads: Vec<usize>,
+    /// How often each thing is timed.
+    pub repeats: usize,
+    only: Vec<String>,
+}
+
+impl Options {
+    /// From the command line.
+    pub fn parse() -> Options {
+        let arguments: Vec<String> = std::env::args().collect();
+        let value = |flag: &str| arguments.iter().position(|a| a == flag).and_then(|i| arguments.get(i + 1));
+        let list = |text: &String| text.split(',').map(String::from).collect::<Vec<_>>();
+        let numbers = |text: &String| text.split(',').map(|n| n.parse().expect("a number")).collect::<Vec<_>>();
+        Options {
+            threads: value("--threads").map_or(vec![1, 2], numbers),
+            repeats: value("--repeats").map_or(9, |n| n.parse().expect("a number")),
+            only: value("--only").map_or(Vec::new(), list),
+        }
+    }
+
+    /// Whether `--only` names this, or is not given.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+}
+
+/// Seconds of each call, all things visited in turn `repeats` times after three calls to warm up.
+/// Short calls are averaged over about 50 ms.
+pub fn in_turn<T>(repeats: usize, things: &mut [T], mut call: impl FnMut(&mut T)) -> Vec<Vec<f64>> {
+    let mut times = vec![Vec::new(); things.len()];
+    for thing in things.iter_mut() {
+        (0..3).for_each(|_| call(thing));
+    }
+    for _ in 0..repeats {
+        for (thing, times) in things.iter_mut().zip(&mut times) {
+            let start = Instant::now();
+            call(thing);
+            let calls = (0.05 / start.elapsed().as_secs_f64()).clamp(1.0, 1000.0) as usize;
+            let start = Instant::now();
+            (0..calls).for_each(|_| call(thing));
+            times.push(start.elapsed().as_secs_f64() / calls as f64);
+        }
+    }
+    times
+}
+
+/// Prints median, minimum and maximum in milliseconds.
+pub fn report(bench: &str, what: &str, threads: usize, seconds: &[f64]) {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let ms = |i: usize| sorted[i] * 1e3;
+    println!(
+        "{{\"bench\":\"{bench}\",\"what\":\"{what}\",\"threads\":{threads},\"median_ms\":{:.4},\"min_ms\":{:.4},\"max_ms\":{:.4},\"repeats\":{}}}",
+        ms(sorted.len() / 2),
+        ms(0),
+        ms(sorted.len() - 1),
+        sorted.len()
+    );
+}

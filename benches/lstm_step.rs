@@ -1,0 +1,85 @@
+//! How long does one training step of a language model take?
+//!
+//! `cargo bench --bench lstm_step -- --models small,medium --threads 1,2 --repeats 15` prints a JSON
+//! line for each model, embedding and number of threads; embeddings are visited in turn.
+
+mod common;
+
+use common::{Options, report};
+use dpq::data::Window;
+use dpq::nn::{LanguageModel, LanguageModelConfig, LstmState};
+use dpq::optim::Sgd;
+use dpq::{DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Params, Tape, parallel};
+use rand::Rng;
+
+const VOCABULARY: usize = 10_000;
+const BATCH: usize = 20;
+
+struct Size {
+    name: &'static str,
+    hidden: usize,
+    steps: usize,
+    keep: f64,
+    groups: usize,
+}
+
+const SIZES: [Size; 2] = [
+    Size { name: "small", hidden: 200, steps: 20, keep: 1.0, groups: 25 },
+    Size { name: "medium", hidden: 650, steps: 35, keep: 0.5, groups: 50 },
+];
+
+struct Training {
+    embedding: &'static str,
+    model: LanguageModel<f32>,
+    params: Params<f32>,
+    tape: Tape<f32>,
+    state: LstmState<f32>,
+    window: Window,
+}
+
+impl Training {
+    fn new(size: &Size, embedding: &'static str) -> Training {
+        let mut params = Params::new();
+        let (width, k) = (size.hidden, 32);
+        let dpq = |params: &mut Params<f32>, config| -> Box<dyn Embedding<f32>> {
+            Box::new(DpqEmbedding::new(params, VOCABULARY, width, config, 0.1, 0).expect("a sound configuration"))
+        };
+        let table: Box<dyn Embedding<f32>> = match embedding {
+            "sx" => dpq(&mut params, DpqConfig::sx(size.groups, k)),
+            "vq" => dpq(&mut params, DpqConfig::vq(size.groups, k)),
+            _ => Box::new(FullEmbedding::new(&mut params, VOCABULARY, width, 0.1, 0)),
+        };
+        let config = LanguageModelConfig { layers: 2, hidden: width, keep: size.keep, init: 0.1 };
+        let model = LanguageModel::new(&mut params, table, config, 0);
+        let mut rng = dpq::rng::stream(0, "tokens", 0);
+        let mut tokens = || (0..size.steps * BATCH).map(|_| rng.next_u32() % VOCABULARY as u32).collect();
+        let window = Window { inputs: tokens(), targets: tokens(), steps: size.steps, batch: BATCH };
+        let state = model.start(BATCH);
+        Training { embedding, model, params, tape: Tape::new(), state, window }
+    }
+
+    fn step(&mut self) {
+        let p = self.tape.train(&self.params);
+        let pass = self.model.forward(&p, &self.window, &self.state);
+        self.state = pass.state;
+        let mut grads = self.tape.backward_and_free(pass.objective).expect("a finite loss");
+        self.tape.reset();
+        grads.clip_global_norm(5.0);
+        Sgd { rate: 1.0 }.step(&mut self.params, &grads);
+    }
+}
+
+fn main() {
+    let options = Options::parse();
+    for size in SIZES.iter().filter(|size| options.wants(size.name)) {
+        for &threads in &options.threads {
+            parallel::with_threads(threads, || {
+                let mut trainings = ["full", "sx", "vq"].map(|embedding| Training::new(size, embedding));
+                let times = common::in_turn(options.repeats, &mut trainings, Training::step);
+                for (training, times) in trainings.iter().zip(times) {
+                    report("lstm_step", &format!("{} {}", size.name, training.embedding), threads, &times);
+                }
+            });
+        }
+    }
+}
