@@ -43,7 +43,7 @@ impl<'a, T: Real> Matrix<'a, T> {
 /// Depth of a block: a row of tiles this deep stays in the first-level cache.
 const DEPTH: usize = 512;
 /// Rows of a block: a block of the left side this tall and [`DEPTH`] deep stays in the second.
-const BLOCK: usize = 192;
+const BLOCK: usize = 768;
 /// With fewer rows than this for each thread, columns are split instead.
 const FEW: usize = 48;
 
@@ -185,11 +185,14 @@ fn pack_left<S: Simd, T: Real>(
                         into.copy_from_slice(&a.data[p * a.rows + row..][..height]);
                     }
                 } else {
-                    for r in 0..height {
-                        let from = &a.data[(row + r) * a.columns..][depth.clone()];
-                        for (x, into) in from.iter().zip(into.chunks_exact_mut(height)) {
-                            into[r] = *x;
-                        }
+                    let from = &a.data[row * a.columns..];
+                    match height {
+                        1 => interleave::<T, 1>(from, a.columns, depth.clone(), into, 1),
+                        2 => interleave::<T, 2>(from, a.columns, depth.clone(), into, 2),
+                        3 => interleave::<T, 3>(from, a.columns, depth.clone(), into, 3),
+                        4 => interleave::<T, 4>(from, a.columns, depth.clone(), into, 4),
+                        5 => interleave::<T, 5>(from, a.columns, depth.clone(), into, 5),
+                        _ => interleave::<T, 6>(from, a.columns, depth.clone(), into, 6),
                     }
                 }
                 row += height;
@@ -247,7 +250,7 @@ fn pack_panel<S: Simd, T: Real>(
     );
 }
 
-/// into[p][r] = from[r][depth.start + p] for `rows` rows of length `stride`, four at a time.
+/// into\[p\]\[r\] = from\[r\]\[depth.start + p\] for `rows` rows of length `stride`.
 #[inline(always)]
 fn transpose<T: Real>(
     from: &[T],
@@ -257,18 +260,34 @@ fn transpose<T: Real>(
     into: &mut [T],
     width: usize,
 ) {
-    let row = |r: usize| &from[r * stride..][depth.clone()];
-    let fours = rows / 4 * 4;
-    for r in (0..fours).step_by(4) {
-        let (a, b, c, d) = (row(r), row(r + 1), row(r + 2), row(r + 3));
-        for ((((into, a), b), c), d) in into.chunks_exact_mut(width).zip(a).zip(b).zip(c).zip(d) {
-            into[r..r + 4].copy_from_slice(&[*a, *b, *c, *d]);
-        }
+    let eights = rows / 8 * 8;
+    for r in (0..eights).step_by(8) {
+        interleave::<T, 8>(&from[r * stride..], stride, depth.clone(), &mut into[r..], width);
     }
-    for r in fours..rows {
-        for (into, x) in into.chunks_exact_mut(width).zip(row(r)) {
-            into[r] = *x;
+    for r in eights..rows {
+        interleave::<T, 1>(&from[r * stride..], stride, depth.clone(), &mut into[r..], width);
+    }
+}
+
+/// into\[p\]\[r\] = from\[r\]\[depth.start + p\] for R rows of length `stride`; `into` has rows of `width`.
+#[inline(always)]
+fn interleave<T: Real, const R: usize>(
+    from: &[T],
+    stride: usize,
+    depth: Range<usize>,
+    into: &mut [T],
+    width: usize,
+) {
+    let mut rows = [&from[..0]; R];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = &from[r * stride..][depth.clone()];
+    }
+    for (p, into) in into.chunks_mut(width).enumerate().take(depth.len()) {
+        let mut column = [T::ZERO; R];
+        for r in 0..R {
+            column[r] = rows[r][p];
         }
+        into[..R].copy_from_slice(&column);
     }
 }
 

@@ -53,7 +53,8 @@ fn with_rows<S: Simd, T: Real, const R: usize>(
     column: usize,
     accumulate: bool,
 ) {
-    match vectors {
+    // What the level rules out is compiled away.
+    match vectors.min(self::vectors(simd.level())) {
         2 => tile::<S, T, R, 2>(simd, a, b, c, column, accumulate),
         3 => tile::<S, T, R, 3>(simd, a, b, c, column, accumulate),
         4 => tile::<S, T, R, 4>(simd, a, b, c, column, accumulate),
