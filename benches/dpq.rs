@@ -31,13 +31,16 @@ impl Pass {
     fn new(shape: &str, [n, v, d, groups, k]: [usize; 5], form: &str, ids: &str) -> Pass {
         let mut params = Params::new();
         let config = if form == "sx" { DpqConfig::sx(groups, k) } else { DpqConfig::vq(groups, k) };
-        let embedding = DpqEmbedding::new(&mut params, v, d, config, 0.1, 0).expect("a sound configuration");
+        let embedding =
+            DpqEmbedding::new(&mut params, v, d, config, 0.1, 0).expect("a sound configuration");
         let mut rng = dpq::rng::stream(0, "ids", 0);
         let zipf = Zipf::new(v as f64, 1.0).expect("a sound distribution");
         // Distinct ids in no order: an odd stride over the table.
         let distinct = |i: usize| (i * 7919 % v) as u32;
-        let ids_of = |i: usize| if ids == "zipf" { zipf.sample(&mut rng) as u32 - 1 } else { distinct(i) };
-        let upstream = Tensor::uniform([n, d], 1.0 / n as f64, &mut dpq::rng::stream(0, "upstream", 0));
+        let ids_of =
+            |i: usize| if ids == "zipf" { zipf.sample(&mut rng) as u32 - 1 } else { distinct(i) };
+        let upstream =
+            Tensor::uniform([n, d], 1.0 / n as f64, &mut dpq::rng::stream(0, "upstream", 0));
         let ids_list = (0..n).map(ids_of).collect();
         let name = format!("{shape} {form} {ids}");
         Pass { name, embedding, params, tape: Tape::new(), ids: ids_list, upstream }
@@ -60,7 +63,8 @@ fn main() {
     for (name, shape) in SHAPES.iter().filter(|(name, _)| options.wants(name)) {
         for &threads in &options.threads {
             parallel::with_threads(threads, || {
-                let variants = [("sx", "distinct"), ("sx", "zipf"), ("vq", "distinct"), ("vq", "zipf")];
+                let variants =
+                    [("sx", "distinct"), ("sx", "zipf"), ("vq", "distinct"), ("vq", "zipf")];
                 let mut passes = variants.map(|(form, ids)| Pass::new(name, *shape, form, ids));
                 let times = common::in_turn(options.repeats, &mut passes, Pass::run);
                 for (pass, times) in passes.iter().zip(times) {

@@ -33,7 +33,9 @@ fn main() {
             for (layout, m, k, n) in SHAPES {
                 let left = if layout == "tn" { [k, m] } else { [m, k] };
                 let right = if layout == "nt" { [n, k] } else { [k, n] };
-                let wave = |shape: [usize; 2]| Tensor::from_fn(shape, |i| ((i % 1009) as f32 * 0.37).sin());
+                let wave = |shape: [usize; 2]| {
+                    Tensor::from_fn(shape, |i| ((i % 1009) as f32 * 0.37).sin())
+                };
                 let (a, b) = (wave(left), wave(right));
                 let mut tape = Tape::new();
                 let times = in_turn(options.repeats, &mut [()], |()| {

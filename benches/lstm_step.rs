@@ -42,7 +42,10 @@ impl Training {
         let mut params = Params::new();
         let (width, k) = (size.hidden, 32);
         let dpq = |params: &mut Params<f32>, config| -> Box<dyn Embedding<f32>> {
-            Box::new(DpqEmbedding::new(params, VOCABULARY, width, config, 0.1, 0).expect("a sound configuration"))
+            Box::new(
+                DpqEmbedding::new(params, VOCABULARY, width, config, 0.1, 0)
+                    .expect("a sound configuration"),
+            )
         };
         let table: Box<dyn Embedding<f32>> = match embedding {
             "sx" => dpq(&mut params, DpqConfig::sx(size.groups, k)),
@@ -52,8 +55,10 @@ impl Training {
         let config = LanguageModelConfig { layers: 2, hidden: width, keep: size.keep, init: 0.1 };
         let model = LanguageModel::new(&mut params, table, config, 0);
         let mut rng = dpq::rng::stream(0, "tokens", 0);
-        let mut tokens = || (0..size.steps * BATCH).map(|_| rng.next_u32() % VOCABULARY as u32).collect();
-        let window = Window { inputs: tokens(), targets: tokens(), steps: size.steps, batch: BATCH };
+        let mut tokens =
+            || (0..size.steps * BATCH).map(|_| rng.next_u32() % VOCABULARY as u32).collect();
+        let window =
+            Window { inputs: tokens(), targets: tokens(), steps: size.steps, batch: BATCH };
         let state = model.start(BATCH);
         Training { embedding, model, params, tape: Tape::new(), state, window }
     }
@@ -74,10 +79,16 @@ fn main() {
     for size in SIZES.iter().filter(|size| options.wants(size.name)) {
         for &threads in &options.threads {
             parallel::with_threads(threads, || {
-                let mut trainings = ["full", "sx", "vq"].map(|embedding| Training::new(size, embedding));
+                let mut trainings =
+                    ["full", "sx", "vq"].map(|embedding| Training::new(size, embedding));
                 let times = common::in_turn(options.repeats, &mut trainings, Training::step);
                 for (training, times) in trainings.iter().zip(times) {
-                    report("lstm_step", &format!("{} {}", size.name, training.embedding), threads, &times);
+                    report(
+                        "lstm_step",
+                        &format!("{} {}", size.name, training.embedding),
+                        threads,
+                        &times,
+                    );
                 }
             });
         }

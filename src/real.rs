@@ -101,7 +101,7 @@ impl Real for f32 {
     const MANTISSA_BITS: u32 = 23;
     const HALF_BITS: u32 = 0.5_f32.to_bits();
     const ROUNDER: f32 = 12_582_912.0;
-    const LN2_HIGH: f32 = 0.693_359_375;
+    const LN2_HIGH: f32 = 355.0 / 512.0;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     const EXP_MAX: f32 = 89.0;
     const EXP_MIN: f32 = -87.2;

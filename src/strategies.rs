@@ -72,8 +72,11 @@ pub fn ids(n: usize, vocabulary: usize) -> impl Strategy<Value = Vec<u32>> {
 /// A gradient check over generated inputs.
 pub struct Case {
     name: &'static str,
-    run: Box<dyn Fn(&mut TestRunner) -> (Vec<Report>, Option<String>)>,
+    run: Box<Run>,
 }
+
+/// All reports, and the first failure with its smallest input.
+type Run = dyn Fn(&mut TestRunner) -> (Vec<Report>, Option<String>);
 
 /// What a [`Case`] found over all its inputs.
 #[derive(Clone, Debug)]

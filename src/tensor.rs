@@ -345,6 +345,46 @@ fn nested<T: Real>(f: &mut fmt::Formatter<'_>, lengths: &[usize], data: &[T]) ->
     f.write_str("]")
 }
 
+/// approx's traits: two tensors compare as their elements do, and are different if their shapes are.
+#[cfg(feature = "approx")]
+mod approximate {
+    use super::Tensor;
+    use crate::real::Real;
+    use approx::{AbsDiffEq, RelativeEq, UlpsEq};
+
+    fn all<T: Real>(a: &Tensor<T>, b: &Tensor<T>, equal: impl Fn(&T, &T) -> bool) -> bool {
+        a.shape() == b.shape() && a.data().iter().zip(b.data()).all(|(a, b)| equal(a, b))
+    }
+
+    impl<T: Real + AbsDiffEq<Epsilon: Copy>> AbsDiffEq for Tensor<T> {
+        type Epsilon = T::Epsilon;
+        fn default_epsilon() -> T::Epsilon {
+            T::default_epsilon()
+        }
+        fn abs_diff_eq(&self, other: &Self, epsilon: T::Epsilon) -> bool {
+            all(self, other, |a, b| a.abs_diff_eq(b, epsilon))
+        }
+    }
+
+    impl<T: Real + RelativeEq<Epsilon: Copy>> RelativeEq for Tensor<T> {
+        fn default_max_relative() -> T::Epsilon {
+            T::default_max_relative()
+        }
+        fn relative_eq(&self, other: &Self, epsilon: T::Epsilon, max_relative: T::Epsilon) -> bool {
+            all(self, other, |a, b| a.relative_eq(b, epsilon, max_relative))
+        }
+    }
+
+    impl<T: Real + UlpsEq<Epsilon: Copy>> UlpsEq for Tensor<T> {
+        fn default_max_ulps() -> u32 {
+            T::default_max_ulps()
+        }
+        fn ulps_eq(&self, other: &Self, epsilon: T::Epsilon, max_ulps: u32) -> bool {
+            all(self, other, |a, b| a.ulps_eq(b, epsilon, max_ulps))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,9 +15,13 @@ impl Options {
     /// From the command line.
     pub fn parse() -> Options {
         let arguments: Vec<String> = std::env::args().collect();
-        let value = |flag: &str| arguments.iter().position(|a| a == flag).and_then(|i| arguments.get(i + 1));
+        let value = |flag: &str| {
+            arguments.iter().position(|a| a == flag).and_then(|i| arguments.get(i + 1))
+        };
         let list = |text: &String| text.split(',').map(String::from).collect::<Vec<_>>();
-        let numbers = |text: &String| text.split(',').map(|n| n.parse().expect("a number")).collect::<Vec<_>>();
+        let numbers = |text: &String| {
+            text.split(',').map(|n| n.parse().expect("a number")).collect::<Vec<_>>()
+        };
         Options {
             threads: value("--threads").map_or(vec![1, 2], numbers),
             repeats: value("--repeats").map_or(9, |n| n.parse().expect("a number")),

@@ -17,12 +17,12 @@
 //! # Ok::<(), dpq::error::Error>(())
 //! ```
 
-mod batches;
-mod corpus;
-mod counts;
 mod discrete;
-mod synthetic;
 mod vocabulary;
+mod corpus;
+mod batches;
+mod counts;
+mod synthetic;
 
 pub use batches::{Batches, Window};
 pub use corpus::Corpus;

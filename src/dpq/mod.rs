@@ -46,14 +46,18 @@
 
 pub mod codes;
 pub mod compact;
-pub mod composed;
-mod embedding;
-mod random_codes;
 mod scores;
 mod statistics;
+pub mod composed;
 pub mod sx;
 pub mod vq;
+mod embedding;
+mod random_codes;
+#[cfg(feature = "proptest")]
+mod cases;
 
+#[cfg(feature = "proptest")]
+pub use cases::cases;
 pub use embedding::DpqEmbedding;
 pub use random_codes::RandomCodes;
 
@@ -191,63 +195,4 @@ fn assert_shapes<T: Real>(
             "{op}: shape of a codebook for queries of shape {shape:?}"
         );
     }
-}
-
-/// Both forms as users meet them, through the fused op, with every option, over tables small enough
-/// for a full Jacobian: single rows, groups and ids, repeated ids, ties.
-#[cfg(feature = "proptest")]
-fn form_cases(form: Form) -> Vec<crate::strategies::Case> {
-    use crate::gradcheck;
-    use crate::strategies::{Case, ids, tensor};
-    use composed::Normalization;
-    use proptest::prelude::*;
-
-    let inputs = move || {
-        let sizes = (1..5_usize, 1..7_usize, 1..4_usize, 1..5_usize, 2..7_usize);
-        let options = (
-            any::<bool>(),
-            any::<bool>(),
-            prop_oneof![Just(1.0), 0.4..2.0],
-            prop_oneof![Just(0.0), 0.1..1.0],
-        );
-        (sizes, options).prop_flat_map(
-            move |((v, n, groups, s, k), (shared, batch_norm, temperature, beta))| {
-                let config = DpqConfig {
-                    form,
-                    groups,
-                    codebook_size: k,
-                    shared,
-                    batch_norm,
-                    temperature,
-                    beta,
-                };
-                let book = [config.codebooks(), k, s];
-                (Just(config), tensor([v, groups * s]), ids(n, v), tensor(book), tensor(book))
-            },
-        )
-    };
-    let name = if form == Form::Sx { "dpq, sx" } else { "dpq, vq" };
-    let case = Case::new(name, inputs(), |(config, q, ids, keys, values)| {
-        gradcheck([q, keys, values], |[q, keys, values]| {
-            let normalization =
-                if config.batch_norm { Normalization::Batch } else { Normalization::Off };
-            let quantized = match config.form {
-                Form::Sx => sx::sx(&config, normalization, q, &ids, keys, values),
-                Form::Vq => vq::vq(&config, normalization, q, &ids, keys),
-            };
-            let weights =
-                quantized.rows.tape().constant(Tensor::from_fn(quantized.rows.shape(), |i| {
-                    (i as f64 * 0.7).cos() + 0.2
-                }));
-            let loss = (quantized.rows * weights).sum();
-            quantized.regulariser.map_or(loss, |regulariser| loss + regulariser * 0.5)
-        })
-    });
-    vec![case]
-}
-
-/// The gradient checks of the ops in this folder.
-#[cfg(feature = "proptest")]
-pub fn cases() -> Vec<crate::strategies::Case> {
-    [scores::cases(), sx::cases(), vq::cases()].into_iter().flatten().collect()
 }

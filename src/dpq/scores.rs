@@ -6,8 +6,8 @@
 //! are therefore the same everywhere.
 
 use super::BATCH_NORM_EPS;
-use crate::kernels::blocks::copy_short;
-use crate::kernels::level;
+use crate::kernels::blocks::{copy_padded, copy_short, padded};
+use crate::kernels::{fused, level};
 use crate::ops::BatchStatistics;
 use crate::parallel;
 use crate::real::Real;
@@ -33,10 +33,13 @@ pub(crate) const ROWS: usize = 6;
 /// result's bits.
 pub(crate) const CHUNK: usize = 128;
 
+/// The most rows of scores that are worked on at once.
+pub(crate) const BLOCK: usize = 16 * ROWS;
+
 /// How many rows of `columns` scores are worked on at once: as many as stay in the first-level
 /// cache.
 pub(crate) fn block(columns: usize) -> usize {
-    ROWS * (256 / columns).max(1)
+    (ROWS * (256 / columns).max(1)).min(BLOCK)
 }
 
 /// Queries: rows of a matrix, all or some of them, each cut into groups.
@@ -71,12 +74,19 @@ impl<'a, T: Real> Queries<'a, T> {
         &self.data[id * self.width..][..self.width]
     }
 
-    /// Copies the parts g of some rows into `tile`, `stride` apart.
+    /// Copies the parts g of some rows into `tile`, `wide` apart, a padded width. What stands behind
+    /// a part is unspecified.
     #[inline(always)]
-    pub(crate) fn gather(&self, rows: Range<usize>, g: usize, tile: &mut [T], stride: usize) {
-        let s = self.group_width();
-        for (row, into) in rows.zip(tile.chunks_exact_mut(stride)) {
-            copy_short(&self.row(row)[g * s..][..s], &mut into[..s]);
+    pub(crate) fn gather(&self, rows: Range<usize>, g: usize, tile: &mut [T], wide: usize) {
+        let (s, start) = (self.group_width(), g * self.group_width());
+        let inside = start + wide <= self.width;
+        for (row, into) in rows.zip(tile.chunks_exact_mut(wide)) {
+            let from = &self.row(row)[start..];
+            if inside {
+                copy_padded(from, into, wide);
+            } else {
+                copy_short(&from[..s], &mut into[..s]);
+            }
         }
     }
 }
@@ -149,8 +159,10 @@ pub(crate) fn score_rows<S: Simd, T: Real>(
     g: usize,
     out: &mut [T],
 ) {
-    for (tile, out) in tile.chunks(ROWS * stride).zip(out.chunks_mut(ROWS * codebook.padded)) {
-        match tile.len() / stride {
+    // Without fused multiply-add it is emulated, which shared loads do not make faster.
+    let most = if fused(simd.level()) { ROWS } else { 1 };
+    for (tile, out) in tile.chunks(most * stride).zip(out.chunks_mut(most * codebook.padded)) {
+        match (tile.len() / stride).min(most) {
             1 => score_some::<S, T, 1>(simd, score, tile, stride, codebook, g, out),
             2 => score_some::<S, T, 2>(simd, score, tile, stride, codebook, g, out),
             3 => score_some::<S, T, 3>(simd, score, tile, stride, codebook, g, out),
@@ -226,34 +238,37 @@ impl<T: Real> Normalizer<T> {
         Normalizer { means, reciprocals }
     }
 
-    /// row\[j\] <- (row\[j\] - mean\[j\]) / sd\[j\]; returns the largest.
+    /// row\[j\] <- (row\[j\] - mean\[j\]) / sd\[j\] for rows of scores.
     #[inline(always)]
-    pub(crate) fn apply<S: Simd>(&self, simd: S, row: &mut [T]) -> T {
-        let mut best = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
-        for (at, row) in row.chunks_exact_mut(T::LANES).enumerate() {
-            let lanes = at * T::LANES..(at + 1) * T::LANES;
-            let mean = T::Wide::<S>::from_slice(simd, &self.means[lanes.clone()]);
-            let reciprocal = T::Wide::<S>::from_slice(simd, &self.reciprocals[lanes]);
-            let normalized = (T::Wide::<S>::from_slice(simd, row) - mean) * reciprocal;
-            normalized.store_slice(row);
-            best = best.max(normalized);
+    pub(crate) fn apply<S: Simd>(&self, simd: S, rows: &mut [T]) {
+        for row in rows.chunks_exact_mut(self.means.len()) {
+            for (at, row) in row.chunks_exact_mut(T::LANES).enumerate() {
+                let lanes = at * T::LANES..(at + 1) * T::LANES;
+                let mean = T::Wide::<S>::from_slice(simd, &self.means[lanes.clone()]);
+                let reciprocal = T::Wide::<S>::from_slice(simd, &self.reciprocals[lanes]);
+                ((T::Wide::<S>::from_slice(simd, row) - mean) * reciprocal).store_slice(row);
+            }
         }
-        best.reduce_max()
     }
 }
 
-/// The first column whose value is `best`; `None` if that is NaN.
+/// The first column with the largest value; `None` if that is NaN.
+///
+/// Which column it is cannot be guessed, so nothing branches on it.
 #[inline(always)]
-fn position<S: Simd, T: Real>(simd: S, row: &[T], best: T) -> Option<u32> {
-    for (at, row) in row.chunks_exact(T::LANES).enumerate() {
-        let equal = T::Wide::<S>::from_slice(simd, row)
-            .simd_eq(T::Wide::<S>::splat(simd, best))
-            .to_bitmask();
-        if equal != 0 {
-            return Some((at * T::LANES) as u32 + equal.trailing_zeros());
-        }
+fn argmax<S: Simd, T: Real>(simd: S, row: &[T]) -> Option<u32> {
+    let mut best = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
+    for row in row.chunks_exact(T::LANES) {
+        best = best.max(T::Wide::<S>::from_slice(simd, row));
     }
-    None
+    let best = T::Wide::<S>::splat(simd, best.reduce_max());
+    let mut code = None;
+    for (at, row) in row.chunks_exact(T::LANES).enumerate().rev() {
+        let equal = T::Wide::<S>::from_slice(simd, row).simd_eq(best).to_bitmask();
+        let first = Some((at * T::LANES) as u32 + equal.trailing_zeros());
+        code = if equal != 0 { first } else { code };
+    }
+    code
 }
 
 /// codes\[i, g\] = argmax_j of the normalised scores, the lowest j on ties. False if a NaN came up.
@@ -265,23 +280,23 @@ pub(crate) fn choose<T: Real>(
     normalizer: &Normalizer<T>,
     codes: &mut [u32],
 ) -> bool {
-    let (s, groups, padded) = (queries.group_width(), queries.groups, codebook.padded);
+    let (wide, groups, columns) =
+        (padded::<T>(queries.group_width()), queries.groups, codebook.padded);
     let sound = AtomicBool::new(true);
     parallel::for_each_chunk(codes, CHUNK * groups, |i, codes| {
-        let rows = i * CHUNK..i * CHUNK + codes.len() / groups;
-        let size = block(padded);
-        let (mut tile, mut scores) = (pool.take(size * s), pool.take(size * padded));
+        let size = block(columns);
+        let (mut tile, mut scores) = (pool.take(size * wide), pool.take(size * columns));
         for g in 0..groups {
             for (b, codes) in codes.chunks_mut(size * groups).enumerate() {
-                let first = rows.start + b * size;
+                let first = i * CHUNK + b * size;
                 let n = codes.len() / groups;
-                let (tile, scores) = (&mut tile[..n * s], &mut scores[..n * padded]);
+                let (tile, scores) = (&mut tile[..n * wide], &mut scores[..n * columns]);
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.gather(first..first + n, g, tile, s);
-                    score_rows(simd, score, tile, s, codebook, g, scores);
-                    for (row, codes) in scores.chunks_exact_mut(padded).zip(codes.chunks_exact_mut(groups)) {
-                        let best = normalizer.apply(simd, row);
-                        codes[g] = position(simd, row, best).unwrap_or_else(|| {
+                    queries.gather(first..first + n, g, tile, wide);
+                    score_rows(simd, score, tile, wide, codebook, g, scores);
+                    normalizer.apply(simd, scores);
+                    for (row, codes) in scores.chunks_exact(columns).zip(codes.chunks_exact_mut(groups)) {
+                        codes[g] = argmax(simd, row).unwrap_or_else(|| {
                             sound.store(false, Ordering::Relaxed);
                             0
                         });
@@ -303,12 +318,13 @@ pub(crate) fn scores<'t, T: Real>(score: Score, q: Var<'t, T>, codebook: Var<'t,
     let flat = qv.reshape([n, groups * s]);
     let queries = Queries::new(&flat, None, groups);
     let mut r = tape.buffer([n, groups, packed.size]);
-    let (mut tile, mut padded) = (vec![T::ZERO; s], vec![T::ZERO; packed.padded]);
+    let wide = padded::<T>(s);
+    let (mut tile, mut padded) = (vec![T::ZERO; wide], vec![T::ZERO; packed.padded]);
     for (i, r) in r.data_mut().chunks_exact_mut(packed.size).enumerate() {
         let (row, g) = (i / groups, i % groups);
-        queries.gather(row..row + 1, g, &mut tile, s);
+        queries.gather(row..row + 1, g, &mut tile, wide);
         dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-            score_rows(simd, score, &tile, s, &packed, g, &mut padded);
+            score_rows(simd, score, &tile, wide, &packed, g, &mut padded);
         }));
         r.copy_from_slice(&padded[..packed.size]);
     }

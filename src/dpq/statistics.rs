@@ -56,34 +56,44 @@ pub(crate) fn statistics<T: Real>(
             sums.iter_mut().zip(query).for_each(|(sum, &q)| *sum += weight * q);
         }
     });
-    let centre: Vec<T> = mean.iter().map(|&sum| T::from_f64(sum / total)).collect();
-
-    // Of every group: (q', b, 1)^T q' in rows of `wide`, then the sum of b and of b^2.
+    // Padded like the parts, with a mask that is 0 where there is padding.
     let wide = padded::<T>(s);
+    let (mut centre, mut mask) = (vec![T::ZERO; groups * wide], vec![T::ZERO; wide]);
+    mask[..s].fill(T::ONE);
+    for (centre, sums) in centre.chunks_exact_mut(wide).zip(mean.chunks_exact(s)) {
+        centre.iter_mut().zip(sums).for_each(|(c, sum)| *c = T::from_f64(sum / total));
+    }
+
+    // Of every group: q'^T q', b q' and q' in rows of `wide`, then the sums of b and of b^2.
     let (bs, ones, of_b) = (s * wide, (s + 1) * wide, (s + 2) * wide);
     let part = of_b + 2;
     let second = weighted_sums(pools, queries.len(), groups * part, |rows, sums| {
         let n = rows.len();
-        let (mut right, mut left) = (pools.values.take(n * wide), pools.values.take(n * (s + 2)));
+        let (mut right, mut left) = (pools.values.take(n * wide), pools.values.take(n * wide));
         for (g, sums) in sums.chunks_exact_mut(part).enumerate() {
-            right.fill(T::ZERO);
-            queries.gather(rows.clone(), g, &mut right, wide);
-            let centre = &centre[g * s..][..s];
+            let centre = &centre[g * wide..][..wide];
+            let (squares, rest) = sums.split_at_mut(bs);
+            let (b_rows, rest) = rest.split_at_mut(wide);
+            let (one_rows, b_sums) = rest.split_at_mut(wide);
             dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                for (i, (q, left)) in right.chunks_exact_mut(wide).zip(left.chunks_exact_mut(s + 2)).enumerate() {
-                    let weight = T::from_usize(distinct.count(rows.start + i));
-                    let mut b = T::ZERO;
-                    for t in 0..s {
-                        q[t] -= centre[t];
-                        b += q[t] * q[t];
+                queries.gather(rows.clone(), g, &mut right, wide);
+                let parts = right.chunks_exact_mut(wide).zip(left.chunks_exact_mut(wide));
+                for (row, (q, left)) in rows.clone().zip(parts) {
+                    let weight = T::from_usize(distinct.count(row));
+                    for t in 0..wide {
+                        q[t] = (q[t] - centre[t]) * mask[t];
                         left[t] = weight * q[t];
+                        one_rows[t] += left[t];
                     }
-                    left[s] = weight * b;
-                    left[s + 1] = weight;
-                    sums[of_b] += weight * b;
-                    sums[of_b + 1] += weight * b * b;
+                    if score == Score::SquaredDistance {
+                        let b = q.iter().fold(T::ZERO, |sum, &q| q.mul_add(q, sum));
+                        let weighted = weight * b;
+                        b_rows.iter_mut().zip(&*q).for_each(|(sum, &q)| *sum += weighted * q);
+                        b_sums[0] += weighted;
+                        b_sums[1] += weighted * b;
+                    }
                 }
-                add_outer(simd, &left, s + 2, &right, &mut sums[..of_b], wide);
+                add_outer(simd, &left, wide, &right, squares, wide);
             }));
         }
     });
@@ -102,7 +112,7 @@ pub(crate) fn statistics<T: Real>(
     for g in 0..groups {
         let sums = &second[g * part..][..part];
         let covariance = &mut moments.covariance[g * s * s..][..s * s];
-        let centre = &centre[g * s..][..s];
+        let centre = &centre[g * wide..][..s];
         let off = |t: usize| sums[ones + t] / total;
         for a in 0..s {
             moments.mean[g * s + a] = centre[a].to_f64() + off(a);
@@ -208,23 +218,23 @@ fn from_scores<T: Real>(
     distinct: &Distinct,
     codebook: &Codebook<T>,
 ) -> BatchStatistics<T> {
-    let (s, padded, k) = (queries.group_width(), codebook.padded, codebook.size);
+    let (wide, columns, k) = (padded::<T>(queries.group_width()), codebook.padded, codebook.size);
     let n = (distinct.total() * queries.groups) as f64;
-    let (mut tile, mut first) = (pools.values.take(s), pools.values.take(padded));
-    queries.gather(0..1, 0, &mut tile, s);
+    let (mut tile, mut first) = (pools.values.take(wide), pools.values.take(columns));
+    queries.gather(0..1, 0, &mut tile, wide);
     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-        score_rows(simd, score, &tile, s, codebook, 0, &mut first);
+        score_rows(simd, score, &tile, wide, codebook, 0, &mut first);
     }));
     let sums = |f: &(dyn Fn(T, usize) -> T + Sync)| {
-        let mut sums = weighted_sums(pools, queries.len(), padded, |rows, sums| {
+        let mut sums = weighted_sums(pools, queries.len(), columns, |rows, sums| {
             let (mut tile, mut scores) =
-                (pools.values.take(rows.len() * s), pools.values.take(rows.len() * padded));
+                (pools.values.take(rows.len() * wide), pools.values.take(rows.len() * columns));
             for g in 0..queries.groups {
-                queries.gather(rows.clone(), g, &mut tile, s);
+                queries.gather(rows.clone(), g, &mut tile, wide);
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    score_rows(simd, score, &tile, s, codebook, g, &mut scores);
+                    score_rows(simd, score, &tile, wide, codebook, g, &mut scores);
                 }));
-                for (row, scores) in rows.clone().zip(scores.chunks_exact(padded)) {
+                for (row, scores) in rows.clone().zip(scores.chunks_exact(columns)) {
                     let weight = T::from_usize(distinct.count(row));
                     sums.iter_mut()
                         .zip(scores)

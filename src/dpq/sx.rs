@@ -35,7 +35,9 @@
 
 use super::codes::decode;
 use super::composed::{Normalization, Quantized};
-use super::scores::{CHUNK, Codebook, Normalizer, Queries, Score, block, choose, score_rows};
+use super::scores::{
+    BLOCK, CHUNK, Codebook, Normalizer, Queries, Score, block, choose, score_rows,
+};
 use super::statistics::{Moments, statistics};
 use super::{DpqConfig, composed};
 use crate::error::Error;
@@ -193,68 +195,91 @@ impl<T: Real> Sx<T> {
     /// - beta / (n D) times the sum over tokens and groups of log(p\[code\] + 1e-10).
     fn entropy_term(&self, pools: &Pools<T>, table: &Tensor<T>) -> f64 {
         let queries = Queries::new(table, Some(&self.distinct.ids), self.config.groups);
-        let (s, groups, wide) = (queries.group_width(), self.config.groups, self.codebook.padded);
+        let (wide, groups, columns) =
+            (padded::<T>(queries.group_width()), self.config.groups, self.codebook.padded);
         let rate = T::from_f64(1.0 / self.config.temperature);
         let (mut tile, mut row, mut p) =
-            (pools.values.take(s), pools.values.take(wide), pools.values.take(wide));
+            (pools.values.take(wide), pools.values.take(columns), pools.values.take(columns));
         let mut sum = 0.0;
         for (i, &code) in self.codes.iter().enumerate() {
             let (u, g) = (i / groups, i % groups);
-            queries.gather(u..u + 1, g, &mut tile, s);
-            let total = dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                score_rows(simd, Score::Dot, &tile, s, &self.codebook, g, &mut row);
+            queries.gather(u..u + 1, g, &mut tile, wide);
+            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                score_rows(simd, Score::Dot, &tile, wide, &self.codebook, g, &mut row);
                 self.normalizer.apply(simd, &mut row);
-                exponentials(simd, &row, row[code as usize], rate, &mut p)
+                exponentials(simd, &row, row[code as usize], rate, &mut p);
             }));
-            let p = (p[code as usize] / total).to_f64();
+            let p = (p[code as usize] / sum_of(&p)).to_f64();
             sum += self.distinct.count(u) as f64 * (p + TINY).ln();
         }
         -self.config.beta * sum / (self.distinct.total() * groups) as f64
     }
 }
 
-/// e\[j\] = exp((rh\[j\] - top) rate); returns their sum.
+/// e\[j\] = exp((rh\[j\] - top) rate)
 #[inline(always)]
-fn exponentials<S: Simd, T: Real>(simd: S, rh: &[T], top: T, rate: T, e: &mut [T]) -> T {
-    let mut sum = T::Wide::<S>::splat(simd, T::ZERO);
+fn exponentials<S: Simd, T: Real>(simd: S, rh: &[T], top: T, rate: T, e: &mut [T]) {
     for (rh, e) in rh.chunks_exact(T::LANES).zip(e.chunks_exact_mut(T::LANES)) {
-        let power = exp::<S, T>(simd, (T::Wide::<S>::from_slice(simd, rh) - top) * rate);
-        power.store_slice(e);
-        sum += power;
+        let scaled = (T::Wide::<S>::from_slice(simd, rh) - top) * rate;
+        exp::<S, T>(simd, scaled).store_slice(e);
     }
-    sum.reduce_sum()
 }
 
-/// rh <- drh = p (dp - sum_j p dp) rate with p = e / total; adds drh and drh rh to the sums.
+/// For every row: factor = rate / sum_j e\[j\] and mean = sum_j p dp with p = e / sum e.
+#[inline(always)]
+fn row_sums<S: Simd, T: Real>(
+    simd: S,
+    e: &[T],
+    dp: &[T],
+    columns: usize,
+    rate: T,
+    out: &mut [[T; 2]],
+) {
+    for ((e, dp), out) in e.chunks_exact(columns).zip(dp.chunks_exact(columns)).zip(out) {
+        let zero = T::Wide::<S>::splat(simd, T::ZERO);
+        let (mut total, mut inner) = (zero, zero);
+        for (e, dp) in e.chunks_exact(T::LANES).zip(dp.chunks_exact(T::LANES)) {
+            let e = T::Wide::<S>::from_slice(simd, e);
+            total += e;
+            inner = e.mul_add(T::Wide::<S>::from_slice(simd, dp), inner);
+        }
+        let total = total.reduce_sum();
+        *out = [rate / total, inner.reduce_sum() / total];
+    }
+}
+
+/// rh <- drh = p (dp - mean) rate for all rows; adds the columns' sums of drh and of drh rh.
 #[inline(always)]
 fn softmax_rule<S: Simd, T: Real>(
     simd: S,
     rh: &mut [T],
     dp: &[T],
     e: &[T],
-    total: T,
-    rate: T,
-    sums: (&mut [T], &mut [T]),
+    rows: &[[T; 2]],
+    columns: usize,
+    (s1, s2): (&mut [T], &mut [T]),
 ) {
-    let lanes = T::LANES;
-    let mut inner = T::Wide::<S>::splat(simd, T::ZERO);
-    for (e, dp) in e.chunks_exact(lanes).zip(dp.chunks_exact(lanes)) {
-        inner =
-            T::Wide::<S>::from_slice(simd, e).mul_add(T::Wide::<S>::from_slice(simd, dp), inner);
+    for at in (0..columns).step_by(T::LANES) {
+        let mut sum = T::Wide::<S>::from_slice(simd, &s1[at..at + T::LANES]);
+        let mut product = T::Wide::<S>::from_slice(simd, &s2[at..at + T::LANES]);
+        for (i, &[factor, mean]) in rows.iter().enumerate() {
+            let lanes = i * columns + at..i * columns + at + T::LANES;
+            let e = T::Wide::<S>::from_slice(simd, &e[lanes.clone()]);
+            let dp = T::Wide::<S>::from_slice(simd, &dp[lanes.clone()]);
+            let rh = &mut rh[lanes];
+            let drh = (e * factor) * (dp - mean);
+            sum += drh;
+            product = drh.mul_add(T::Wide::<S>::from_slice(simd, rh), product);
+            drh.store_slice(rh);
+        }
+        sum.store_slice(&mut s1[at..at + T::LANES]);
+        product.store_slice(&mut s2[at..at + T::LANES]);
     }
-    let (mean, factor) = (inner.reduce_sum() / total, rate / total);
-    let sums = sums.0.chunks_exact_mut(lanes).zip(sums.1.chunks_exact_mut(lanes));
-    for (((rh, dp), e), (s1, s2)) in
-        rh.chunks_exact_mut(lanes).zip(dp.chunks_exact(lanes)).zip(e.chunks_exact(lanes)).zip(sums)
-    {
-        let (e, dp) = (T::Wide::<S>::from_slice(simd, e), T::Wide::<S>::from_slice(simd, dp));
-        let (sum, product) = (T::Wide::<S>::from_slice(simd, s1), T::Wide::<S>::from_slice(simd, s2));
-        let old = T::Wide::<S>::from_slice(simd, rh);
-        let drh = (e * factor) * (dp - mean);
-        (sum + drh).store_slice(s1);
-        drh.mul_add(old, product).store_slice(s2);
-        drh.store_slice(rh);
-    }
+}
+
+/// The sum of a row.
+fn sum_of<T: Real>(row: &[T]) -> T {
+    row.iter().fold(T::ZERO, |sum, &x| sum + x)
 }
 
 /// One backward pass over an [`Sx`].
@@ -313,8 +338,9 @@ impl<T: Real> Backward<'_, T> {
         self.sweep(dq, len, |chunk, dq, part| {
             let size = block(columns);
             let take = |n: usize| pools.values.take(n);
-            let (mut q, mut upstream, mut dq_tile) = (take(size * s), take(size * s), take(size * wide));
-            let (mut rh, mut dp, mut e) = (take(size * columns), take(size * columns), take(columns));
+            let [mut q, mut upstream, mut dq_tile] = [(); 3].map(|()| take(size * wide));
+            let [mut rh, mut dp, mut e] = [(); 3].map(|()| take(size * columns));
+            let mut row_factors = [[T::ZERO; 2]; BLOCK];
             let (part_keys, rest) = part.split_at_mut(codebook.elements());
             let (part_values, means) = rest.split_at_mut(values.data().len());
             let (s1, s2) = means.split_at_mut(columns);
@@ -323,35 +349,40 @@ impl<T: Real> Backward<'_, T> {
                 for first in chunk.clone().step_by(size) {
                     let rows = first..chunk.end.min(first + size);
                     let n = rows.len();
-                    let (q, upstream) = (&mut q[..n * s], &mut upstream[..n * s]);
+                    let (q, upstream) = (&mut q[..n * wide], &mut upstream[..n * wide]);
                     let (rh, dp) = (&mut rh[..n * columns], &mut dp[..n * columns]);
-                    let dq_tile = &mut dq_tile[..n * wide];
+                    let (e, dq_tile) = (&mut e[..n * columns], &mut dq_tile[..n * wide]);
+                    let row_factors = &mut row_factors[..n];
+                    let code = |i: usize| op.codes[(first + i) * groups + g] as usize;
                     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                        queries.gather(rows.clone(), g, q, s);
-                        op.distinct.gather_sums(dy.data(), d, g * s..(g + 1) * s, rows.clone(), upstream, s);
-                        score_rows(simd, Score::Dot, q, s, codebook, g, rh);
-                        score_rows(simd, Score::Dot, upstream, s, &value_book, g, dp);
-                        let both = rh.chunks_exact_mut(columns).zip(dp.chunks_exact_mut(columns));
-                        for (i, (rh, dp)) in both.enumerate() {
-                            let code = op.codes[(first + i) * groups + g] as usize;
-                            op.normalizer.apply(simd, rh);
-                            let total = exponentials(simd, rh, rh[code], rate, &mut e);
-                            if entropy != 0.0 {
+                        let part = g * s..(g + 1) * s;
+                        queries.gather(rows.clone(), g, q, *wide);
+                        op.distinct.gather_sums(dy.data(), d, part.clone(), rows.clone(), upstream, *wide);
+                        score_rows(simd, Score::Dot, q, *wide, codebook, g, rh);
+                        score_rows(simd, Score::Dot, upstream, *wide, &value_book, g, dp);
+                        op.normalizer.apply(simd, rh);
+                        for (i, (rh, e)) in rh.chunks_exact(columns).zip(e.chunks_exact_mut(columns)).enumerate() {
+                            exponentials(simd, rh, rh[code(i)], rate, e);
+                        }
+                        if entropy != 0.0 {
+                            for (i, (e, dp)) in e.chunks_exact(columns).zip(dp.chunks_exact_mut(columns)).enumerate() {
                                 let weight = T::from_f64(entropy * op.distinct.count(first + i) as f64);
-                                entropy_rule(&e[..k], total, code, weight, dp);
+                                entropy_rule(&e[..k], code(i), weight, dp);
                             }
-                            softmax_rule(simd, rh, dp, &e, total, rate, (s1, s2));
-                            let chosen = &mut part_values[(book * k + code) * s..][..s];
-                            let dy = &upstream[i * s..][..s];
-                            add_short(dy, chosen);
+                        }
+                        row_sums(simd, e, dp, columns, rate, row_factors);
+                        softmax_rule(simd, rh, dp, e, row_factors, columns, (s1, s2));
+                        for (i, dy) in upstream.chunks_exact(*wide).enumerate() {
+                            add_short(&dy[..s], &mut part_values[(book * k + code(i)) * s..][..s]);
                         }
                         let keys = &mut part_keys[book * s * columns..][..s * columns];
-                        add_outer(simd, q, s, rh, keys, columns);
+                        add_outer(simd, q, *wide, rh, keys, columns);
                         self.times_keys(simd, rh, g, dq_tile);
+                        for (row, tile) in rows.zip(dq_tile.chunks_exact(*wide)) {
+                            let dq = &mut dq[(row - chunk.start) * d..][..d];
+                            copy_short(&tile[..s], &mut dq[part.clone()]);
+                        }
                     }));
-                    for (row, tile) in rows.zip(dq_tile.chunks_exact(*wide)) {
-                        copy_short(&tile[..s], &mut dq[(row - chunk.start) * d + g * s..][..s]);
-                    }
                 }
             }
         })
@@ -439,24 +470,30 @@ impl<T: Real> Backward<'_, T> {
         let Backward { op, pools, queries, wide, .. } = self;
         let (s, groups) = (queries.group_width(), queries.groups);
         let d = s * groups;
+        let mut centres = pools.values.take(groups * wide);
+        centres.fill(T::ZERO);
+        for (centre, mean) in centres.chunks_exact_mut(*wide).zip(mean.chunks_exact(s)) {
+            centre.iter_mut().zip(mean).for_each(|(centre, &mean)| *centre = T::from_f64(mean));
+        }
         parallel::for_each_chunk(dq, CHUNK * d, |i, dq| {
             let rows = i * CHUNK..i * CHUNK + dq.len() / d;
-            let mut left = pools.values.take(rows.len() * (s + 1));
+            let mut left = pools.values.take(rows.len() * wide);
             let mut tile = pools.values.take(rows.len() * wide);
             for g in 0..groups {
-                let centre = &mean[g * s..][..s];
+                let centre = &centres[g * wide..][..*wide];
+                let (matrix, constant) =
+                    matrices[g * (s + 1) * wide..][..(s + 1) * wide].split_at(s * wide);
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.gather(rows.clone(), g, &mut left, s + 1);
-                    for (row, left) in rows.clone().zip(left.chunks_exact_mut(s + 1)) {
+                    queries.gather(rows.clone(), g, &mut left, *wide);
+                    let tiles = left.chunks_exact_mut(*wide).zip(tile.chunks_exact_mut(*wide));
+                    for (row, (left, tile)) in rows.clone().zip(tiles) {
                         let weight = T::from_usize(op.distinct.count(row));
-                        for t in 0..s {
-                            left[t] = weight * (left[t] - T::from_f64(centre[t]));
+                        for t in 0..*wide {
+                            left[t] = weight * (left[t] - centre[t]);
+                            tile[t] = weight * constant[t];
                         }
-                        left[s] = weight;
                     }
-                    tile.fill(T::ZERO);
-                    let matrix = &matrices[g * (s + 1) * wide..][..(s + 1) * wide];
-                    add_product(simd, &left, s + 1, matrix, &mut tile, *wide);
+                    add_product(simd, &left, *wide, matrix, &mut tile, *wide);
                     for (dq, tile) in dq.chunks_exact_mut(d).zip(tile.chunks_exact(*wide)) {
                         add_short(&tile[..s], &mut dq[g * s..][..s]);
                     }
@@ -474,21 +511,21 @@ impl<T: Real> Backward<'_, T> {
         let n = T::from_usize(op.distinct.total() * groups);
         self.sweep(dq, codebook.elements(), |chunk, dq, part| {
             let take = |n: usize| pools.values.take(n);
-            let (mut q, mut dr) = (take(chunk.len() * s), take(chunk.len() * columns));
+            let (mut q, mut dr) = (take(chunk.len() * wide), take(chunk.len() * columns));
             let mut tile = take(chunk.len() * wide);
             for g in 0..groups {
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.gather(chunk.clone(), g, &mut q, s);
-                    score_rows(simd, Score::Dot, &q, s, codebook, g, &mut dr);
+                    queries.gather(chunk.clone(), g, &mut q, *wide);
+                    score_rows(simd, Score::Dot, &q, *wide, codebook, g, &mut dr);
+                    op.normalizer.apply(simd, &mut dr);
                     for (row, dr) in chunk.clone().zip(dr.chunks_exact_mut(columns)) {
                         let weight = T::from_usize(op.distinct.count(row)) / n;
-                        op.normalizer.apply(simd, dr);
                         for (j, dr) in dr.iter_mut().enumerate() {
                             *dr = if j < s1.len() { -weight * (s1[j] + *dr * s2[j]) } else { T::ZERO };
                         }
                     }
                     let keys = &mut part[codebook.of(g) * s * columns..][..s * columns];
-                    add_outer(simd, &q, s, &dr, keys, columns);
+                    add_outer(simd, &q, *wide, &dr, keys, columns);
                     self.times_keys(simd, &dr, g, &mut tile);
                     for (dq, tile) in dq.chunks_exact_mut(d).zip(tile.chunks_exact(*wide)) {
                         add_short(&tile[..s], &mut dq[g * s..][..s]);
@@ -499,17 +536,12 @@ impl<T: Real> Backward<'_, T> {
     }
 }
 
-/// dp\[j\] -= weight (log(p + 1e-10) + w / (p + 1e-10)) with p = e / total and w the one-hot code.
-fn entropy_rule<T: Real>(e: &[T], total: T, code: usize, weight: T, dp: &mut [T]) {
-    let tiny = T::from_f64(TINY);
+/// dp\[j\] -= weight (log(p + 1e-10) + w / (p + 1e-10)) with p = e / sum e and w the one-hot code.
+fn entropy_rule<T: Real>(e: &[T], code: usize, weight: T, dp: &mut [T]) {
+    let (total, tiny) = (sum_of(e), T::from_f64(TINY));
     for (j, (&e, dp)) in e.iter().zip(dp).enumerate() {
         let p = e / total + tiny;
         let chosen = if j == code { T::ONE / p } else { T::ZERO };
         *dp -= weight * (p.ln() + chosen);
     }
-}
-
-#[cfg(feature = "proptest")]
-pub(super) fn cases() -> Vec<crate::strategies::Case> {
-    super::form_cases(super::Form::Sx)
 }

@@ -182,8 +182,3 @@ impl Vq {
         dc
     }
 }
-
-#[cfg(feature = "proptest")]
-pub(super) fn cases() -> Vec<crate::strategies::Case> {
-    super::form_cases(super::Form::Vq)
-}

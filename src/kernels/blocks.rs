@@ -31,6 +31,18 @@ pub(crate) fn copy_short<T: Real>(from: &[T], into: &mut [T]) {
     }
 }
 
+/// Copies `width` elements, a [`padded`] width, from a place that goes on at least as far.
+#[inline(always)]
+pub(crate) fn copy_padded<T: Real>(from: &[T], into: &mut [T], width: usize) {
+    match width {
+        2 => into[..2].copy_from_slice(&from[..2]),
+        4 => into[..4].copy_from_slice(&from[..4]),
+        8 => into[..8].copy_from_slice(&from[..8]),
+        16 => into[..16].copy_from_slice(&from[..16]),
+        _ => into[..width].copy_from_slice(&from[..width]),
+    }
+}
+
 /// into += from, for short rows.
 #[inline(always)]
 pub(crate) fn add_short<T: Real>(from: &[T], into: &mut [T]) {

@@ -4,15 +4,26 @@
 //! set, and is dispatched once per call to the widest one that the machine has. Sums run in a
 //! fixed number of lanes, so their bits do not depend on which one that is.
 
+#![expect(clippy::needless_range_loop, reason = "register tiles are indexed by row and vector")]
+
 pub(crate) mod blocks;
 pub(crate) mod elementwise;
 pub(crate) mod exponential;
-pub(crate) mod lstm;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
+pub(crate) mod lstm;
 pub(crate) mod tile;
 
 use fearless_simd::Level;
+
+/// Whether an instruction set multiplies and adds in one rounding.
+#[inline(always)]
+pub(crate) fn fused(level: Level) -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return level.as_avx2().is_some();
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+    !level.is_fallback()
+}
 
 /// The instruction set that kernels are dispatched to.
 #[inline]

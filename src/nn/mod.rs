@@ -1,7 +1,7 @@
 //! Models: LSTM layers and the language model built on them.
 
-mod language_model;
 mod lstm;
+mod language_model;
 
 pub use language_model::{LanguageModel, LanguageModelConfig, Pass};
 pub use lstm::{Lstm, LstmState, lstm, lstm_composed};

@@ -1,14 +1,14 @@
 //! Differentiable operations, one family a file: the formula, the method on [`Var`](crate::Var),
 //! the backward rule beside it, and the cases that check it.
 
-mod activation;
 mod arithmetic;
-mod batch_norm;
-mod dropout;
-mod matmul;
+mod activation;
 mod reduce;
+mod matmul;
 mod rows;
 mod softmax;
+mod batch_norm;
+mod dropout;
 mod straight_through;
 
 pub use batch_norm::BatchStatistics;

@@ -2,7 +2,7 @@
 
 use super::reduce::around;
 use crate::error::Error;
-use crate::kernels::blocks::{add_short, copy_short};
+use crate::kernels::blocks::{add_short, copy_padded, copy_short};
 use crate::kernels::elementwise::add;
 use crate::real::Real;
 use crate::tape::{Context, Op, Pools, Tape, Var};
@@ -72,8 +72,9 @@ impl Distinct {
         slots
     }
 
-    /// Fills row u of `tile`, `stride` apart, with the sum of columns of the rows of `x` (`width`
-    /// wide) at the positions of distinct id u, for a range of u.
+    /// Fills row u of `tile`, `wide` apart, a padded width, with the sum of some columns of the rows
+    /// of `x` (`width` wide) at the positions of distinct id u, for a range of u. What stands behind
+    /// them is unspecified.
     #[inline(always)]
     pub(crate) fn gather_sums<T: Real>(
         &self,
@@ -82,14 +83,20 @@ impl Distinct {
         columns: Range<usize>,
         ids: Range<usize>,
         tile: &mut [T],
-        stride: usize,
+        wide: usize,
     ) {
-        for (u, tile) in ids.zip(tile.chunks_exact_mut(stride)) {
-            let tile = &mut tile[..columns.len()];
-            let mut rows =
-                self.positions(u).iter().map(|&i| &x[i as usize * width..][columns.clone()]);
-            copy_short(rows.next().expect("a distinct id occurs"), tile);
-            rows.for_each(|row| add_short(row, tile));
+        let inside = columns.start + wide <= width;
+        for (u, tile) in ids.zip(tile.chunks_exact_mut(wide)) {
+            let positions = self.positions(u);
+            let row = |i: u32| &x[i as usize * width..][..width][columns.start..];
+            if inside {
+                copy_padded(row(positions[0]), tile, wide);
+            } else {
+                copy_short(&row(positions[0])[..columns.len()], &mut tile[..columns.len()]);
+            }
+            for &i in &positions[1..] {
+                add_short(&row(i)[..columns.len()], &mut tile[..columns.len()]);
+            }
         }
     }
 
