@@ -68,7 +68,7 @@ fn main() {
                 let mut passes = variants.map(|(form, ids)| Pass::new(name, *shape, form, ids));
                 let times = common::in_turn(options.repeats, &mut passes, Pass::run);
                 for (pass, times) in passes.iter().zip(times) {
-                    report("dpq", &pass.name, threads, &times);
+                    report("dpq", &pass.name, threads, &times, None);
                 }
             });
         }

@@ -1,11 +1,11 @@
 //! How fast are the matrix products that the models are made of?
 //!
-//! `cargo bench --bench gemm -- --threads 1,2` prints milliseconds and GFLOP/s for each shape, for
-//! our products and for the crate matrixmultiply, in turn.
+//! `cargo bench --bench gemm -- --threads 1,2 --only nn,nt` prints milliseconds and GFLOP/s for each
+//! shape. The script in `peers/` measures other libraries beside it.
 
 mod common;
 
-use common::{Options, in_turn};
+use common::{Options, in_turn, report};
 use dpq::{Tape, Tensor, parallel};
 
 /// Layout (n: as it is, t: transposed), rows, depth, columns.
@@ -30,7 +30,7 @@ fn main() {
     let options = Options::parse();
     for &threads in &options.threads {
         parallel::with_threads(threads, || {
-            for (layout, m, k, n) in SHAPES {
+            for (layout, m, k, n) in SHAPES.into_iter().filter(|shape| options.wants(shape.0)) {
                 let left = if layout == "tn" { [k, m] } else { [m, k] };
                 let right = if layout == "nt" { [n, k] } else { [k, n] };
                 let wave = |shape: [usize; 2]| {
@@ -47,14 +47,8 @@ fn main() {
                     };
                     tape.reset();
                 });
-                let mut seconds = times[0].clone();
-                seconds.sort_by(f64::total_cmp);
-                let median = seconds[seconds.len() / 2];
-                let rate = 2.0 * (m * k * n) as f64 / median / 1e9;
-                println!(
-                    "{{\"bench\":\"gemm\",\"what\":\"{layout} {m} {k} {n}\",\"threads\":{threads},\"median_ms\":{:.4},\"gflops\":{rate:.1}}}",
-                    1e3 * median
-                );
+                let flops = 2.0 * (m * k * n) as f64;
+                report("gemm", &format!("{layout} {m} {k} {n}"), threads, &times[0], Some(flops));
             }
         });
     }

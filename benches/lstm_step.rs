@@ -1,6 +1,6 @@
 //! How long does one training step of a language model take?
 //!
-//! `cargo bench --bench lstm_step -- --models small,medium --threads 1,2 --repeats 15` prints a JSON
+//! `cargo bench --bench lstm_step -- --only small,medium --threads 1,2 --repeats 15` prints a JSON
 //! line for each model, embedding and number of threads; embeddings are visited in turn.
 
 mod common;
@@ -88,6 +88,7 @@ fn main() {
                         &format!("{} {}", size.name, training.embedding),
                         threads,
                         &times,
+                        None,
                     );
                 }
             });

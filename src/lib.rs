@@ -121,3 +121,8 @@ pub use params::{ParamId, Params};
 pub use real::Real;
 pub use tape::{Bound, Context, Grads, Op, Tape, Var};
 pub use tensor::Tensor;
+
+/// The README's examples, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

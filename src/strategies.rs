@@ -85,7 +85,7 @@ pub struct Outcome {
     pub name: &'static str,
     /// How many inputs were checked.
     pub cases: usize,
-    /// The largest error of any derivative, by [`gradcheck`](crate::gradcheck)'s measure.
+    /// The largest error of any derivative, by [`gradcheck`](mod@crate::gradcheck)'s measure.
     pub worst: f64,
     /// How long it took.
     pub time: Duration,

@@ -55,16 +55,18 @@ pub fn in_turn<T>(repeats: usize, things: &mut [T], mut call: impl FnMut(&mut T)
     times
 }
 
-/// Prints median, minimum and maximum in milliseconds.
-pub fn report(bench: &str, what: &str, threads: usize, seconds: &[f64]) {
+/// Prints median, minimum and maximum in milliseconds, and of `flops` a call the GFLOP/s.
+pub fn report(bench: &str, what: &str, threads: usize, seconds: &[f64], flops: Option<f64>) {
     let mut sorted = seconds.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let ms = |i: usize| sorted[i] * 1e3;
+    let (median, n) = (sorted[sorted.len() / 2], sorted.len());
+    let ms = |seconds: f64| format!("{:.4}", 1e3 * seconds);
+    let rate =
+        flops.map_or(String::new(), |flops| format!(",\"gflops\":{:.1}", flops / median / 1e9));
     println!(
-        "{{\"bench\":\"{bench}\",\"what\":\"{what}\",\"threads\":{threads},\"median_ms\":{:.4},\"min_ms\":{:.4},\"max_ms\":{:.4},\"repeats\":{}}}",
-        ms(sorted.len() / 2),
-        ms(0),
-        ms(sorted.len() - 1),
-        sorted.len()
+        "{{\"bench\":\"{bench}\",\"what\":\"{what}\",\"threads\":{threads},\"median_ms\":{},\"min_ms\":{},\"max_ms\":{},\"repeats\":{n}{rate}}}",
+        ms(median),
+        ms(sorted[0]),
+        ms(sorted[n - 1]),
     );
 }

@@ -1,6 +1,6 @@
 //! The softmax form as one op.
 //!
-//! It computes what [`composed::sx`](super::composed::sx) defines, but
+//! It computes what [`composed::sx`] defines, but
 //! - works on the distinct ids of the batch, since a token's scores, codes and softmax depend on its
 //!   id alone, and what depends on dy is linear in it: dy is summed over an id's repetitions;
 //! - never holds n x D x K numbers: a block of scores lives in the first-level cache, and is

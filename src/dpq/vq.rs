@@ -1,6 +1,6 @@
 //! The centroid form as one op.
 //!
-//! It computes what [`composed::vq`](super::composed::vq) defines, on the distinct ids of the batch
+//! It computes what [`composed::vq`] defines, on the distinct ids of the batch
 //! and without holding n x D x K numbers; the scores only serve to choose.
 //!
 //! # The gradient
