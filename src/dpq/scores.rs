@@ -7,7 +7,7 @@
 
 use super::BATCH_NORM_EPS;
 use crate::kernels::blocks::{copy_padded, copy_short, padded};
-use crate::kernels::{fused, level};
+use crate::kernels::level;
 use crate::ops::BatchStatistics;
 use crate::parallel;
 use crate::real::Real;
@@ -159,18 +159,24 @@ pub(crate) fn score_rows<S: Simd, T: Real>(
     g: usize,
     out: &mut [T],
 ) {
-    // Without fused multiply-add it is emulated, which shared loads do not make faster.
-    let most = if fused(simd.level()) { ROWS } else { 1 };
-    for (tile, out) in tile.chunks(most * stride).zip(out.chunks_mut(most * codebook.padded)) {
-        match (tile.len() / stride).min(most) {
-            1 => score_some::<S, T, 1>(simd, score, tile, stride, codebook, g, out),
-            2 => score_some::<S, T, 2>(simd, score, tile, stride, codebook, g, out),
-            3 => score_some::<S, T, 3>(simd, score, tile, stride, codebook, g, out),
-            4 => score_some::<S, T, 4>(simd, score, tile, stride, codebook, g, out),
-            5 => score_some::<S, T, 5>(simd, score, tile, stride, codebook, g, out),
-            _ => score_some::<S, T, ROWS>(simd, score, tile, stride, codebook, g, out),
-        }
-    }
+    let whole = out.len() / codebook.padded / ROWS * ROWS;
+    let (out, out_rest) = out.split_at_mut(whole * codebook.padded);
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let blocks =
+                tile.chunks(ROWS * stride).zip(out.chunks_exact_mut(ROWS * codebook.padded));
+            for (tile, out) in blocks {
+                score_some::<S, T, ROWS>(simd, score, tile, stride, codebook, g, out);
+            }
+            let rows = tile[whole * stride..]
+                .chunks(stride)
+                .zip(out_rest.chunks_exact_mut(codebook.padded));
+            for (tile, out) in rows {
+                score_some::<S, T, 1>(simd, score, tile, stride, codebook, g, out);
+            }
+        },
+    );
 }
 
 #[inline(always)]

@@ -88,16 +88,21 @@ fn add_product_by<S: Simd, T: Real, V: SimdFloat<S, Element = T>, const U: usize
     out: &mut [T],
     width: usize,
 ) {
-    for (left, out) in left.chunks(ROWS * stride).zip(out.chunks_mut(ROWS * width)) {
-        match out.len() / width {
-            1 => add_rows::<S, T, V, 1, U>(simd, left, stride, right, out, width),
-            2 => add_rows::<S, T, V, 2, U>(simd, left, stride, right, out, width),
-            3 => add_rows::<S, T, V, 3, U>(simd, left, stride, right, out, width),
-            4 => add_rows::<S, T, V, 4, U>(simd, left, stride, right, out, width),
-            5 => add_rows::<S, T, V, 5, U>(simd, left, stride, right, out, width),
-            _ => add_rows::<S, T, V, ROWS, U>(simd, left, stride, right, out, width),
-        }
-    }
+    let whole = out.len() / width / ROWS * ROWS;
+    let (out, out_rest) = out.split_at_mut(whole * width);
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            for (left, out) in left.chunks(ROWS * stride).zip(out.chunks_exact_mut(ROWS * width)) {
+                add_rows::<S, T, V, ROWS, U>(simd, left, stride, right, out, width);
+            }
+            for (left, out) in
+                left[whole * stride..].chunks(stride).zip(out_rest.chunks_exact_mut(width))
+            {
+                add_rows::<S, T, V, 1, U>(simd, left, stride, right, out, width);
+            }
+        },
+    );
 }
 
 /// R rows, with U independent sums each, so that short vectors fill the multipliers too.
@@ -177,16 +182,21 @@ fn add_outer_by<S: Simd, T: Real, V: SimdFloat<S, Element = T>>(
     out: &mut [T],
     width: usize,
 ) {
-    for (left, right) in left.chunks(ROWS * stride).zip(right.chunks(ROWS * width)) {
-        match right.len() / width {
-            1 => outer_rows::<S, T, V, 1>(simd, left, stride, right, out, width),
-            2 => outer_rows::<S, T, V, 2>(simd, left, stride, right, out, width),
-            3 => outer_rows::<S, T, V, 3>(simd, left, stride, right, out, width),
-            4 => outer_rows::<S, T, V, 4>(simd, left, stride, right, out, width),
-            5 => outer_rows::<S, T, V, 5>(simd, left, stride, right, out, width),
-            _ => outer_rows::<S, T, V, ROWS>(simd, left, stride, right, out, width),
-        }
-    }
+    let whole = right.len() / width / ROWS * ROWS;
+    let (right, right_rest) = right.split_at(whole * width);
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            for (left, right) in left.chunks(ROWS * stride).zip(right.chunks_exact(ROWS * width)) {
+                outer_rows::<S, T, V, ROWS>(simd, left, stride, right, out, width);
+            }
+            for (left, right) in
+                left[whole * stride..].chunks(stride).zip(right_rest.chunks_exact(width))
+            {
+                outer_rows::<S, T, V, 1>(simd, left, stride, right, out, width);
+            }
+        },
+    );
 }
 
 #[inline(always)]

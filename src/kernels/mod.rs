@@ -16,15 +16,6 @@ pub(crate) mod tile;
 
 use fearless_simd::Level;
 
-/// Whether an instruction set multiplies and adds in one rounding.
-#[inline(always)]
-pub(crate) fn fused(level: Level) -> bool {
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    return level.as_avx2().is_some();
-    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-    !level.is_fallback()
-}
-
 /// The instruction set that kernels are dispatched to.
 #[inline]
 pub(crate) fn level() -> Level {

@@ -53,13 +53,16 @@ fn with_rows<S: Simd, T: Real, const R: usize>(
     column: usize,
     accumulate: bool,
 ) {
-    // What the level rules out is compiled away.
-    match vectors.min(self::vectors(simd.level())) {
-        2 => tile::<S, T, R, 2>(simd, a, b, c, column, accumulate),
-        3 => tile::<S, T, R, 3>(simd, a, b, c, column, accumulate),
-        4 => tile::<S, T, R, 4>(simd, a, b, c, column, accumulate),
-        _ => tile::<S, T, R, 1>(simd, a, b, c, column, accumulate),
+    // Known when the function is compiled for an instruction set: the others have no wider tiles.
+    if const { <S::f32s as SimdBase<S>>::LEN == 16 } {
+        match vectors {
+            2 => return tile::<S, T, R, 2>(simd, a, b, c, column, accumulate),
+            3 => return tile::<S, T, R, 3>(simd, a, b, c, column, accumulate),
+            4 => return tile::<S, T, R, 4>(simd, a, b, c, column, accumulate),
+            _ => {}
+        }
     }
+    tile::<S, T, R, 1>(simd, a, b, c, column, accumulate);
 }
 
 #[inline(always)]

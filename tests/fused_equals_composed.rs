@@ -1,0 +1,330 @@
+//! The fused ops give what their compositions from primitive ops give: rows to the bit under the
+//! same statistics, everything else to rounding, beyond every tile and chunk.
+
+use dpq::dpq::composed::{self, Normalization};
+use dpq::dpq::{BATCH_NORM_EPS, Form, sx, vq};
+use dpq::ops::BatchStatistics;
+use dpq::{DpqConfig, Real, Tape, Tensor, rng};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRng, TestRunner};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Statistics {
+    Off,
+    Batch,
+    Running,
+}
+
+#[derive(Clone, Debug)]
+struct Setting {
+    config: DpqConfig,
+    statistics: Statistics,
+    tokens: usize,
+    vocabulary: usize,
+    /// s
+    group_width: usize,
+    /// Queries and codewords are uniform in +-this.
+    size: f64,
+    seed: u64,
+}
+
+fn settings() -> impl Strategy<Value = Setting> {
+    let sizes = (
+        20..=300_usize,
+        1..=5_usize,
+        1..=20_usize,
+        prop::sample::select(vec![2, 3, 16, 17, 33, 70]),
+        prop::sample::select(vec![0.1, 1.0]),
+    );
+    let options = (
+        prop::sample::select(vec![Form::Sx, Form::Vq]),
+        any::<bool>(),
+        prop::sample::select(vec![Statistics::Off, Statistics::Batch, Statistics::Running]),
+        prop_oneof![Just(1.0), 0.4..2.0],
+        prop_oneof![Just(0.0), 0.05..1.0],
+    );
+    (sizes, options, any::<u64>()).prop_map(
+        |((tokens, groups, group_width, k, size), (form, shared, statistics, tau, beta), seed)| {
+            let batch_norm = statistics != Statistics::Off;
+            let config = DpqConfig {
+                form,
+                shared,
+                batch_norm,
+                temperature: tau,
+                beta,
+                ..DpqConfig::sx(groups, k)
+            };
+            Setting { config, statistics, tokens, vocabulary: 200, group_width, size, seed }
+        },
+    )
+}
+
+/// Everything that an op is given, in the precision under test.
+struct Inputs<T: Real> {
+    ids: Vec<u32>,
+    queries: Tensor<T>,
+    keys: Tensor<T>,
+    values: Tensor<T>,
+    running: BatchStatistics<T>,
+    upstream: Tensor<T>,
+}
+
+struct Outcome<T: Real> {
+    rows: Tensor<T>,
+    regulariser: Option<f64>,
+    statistics: Option<BatchStatistics<T>>,
+    /// Of queries, keys and values; VQ has no values.
+    grads: Vec<Tensor<T>>,
+}
+
+impl Setting {
+    fn inputs<T: Real>(&self) -> Inputs<T> {
+        let k = self.config.codebook_size;
+        let width = self.config.groups * self.group_width;
+        let book = [self.config.codebooks(), k, self.group_width];
+        let draw = |name: &str, shape: &[usize], bound| {
+            Tensor::<f64>::uniform(shape, bound, &mut rng::stream(self.seed, name, 0))
+        };
+        let id = |x: &f64| ((x + 0.5) * self.vocabulary as f64) as u32;
+        let var = draw("var", &[k], 0.5);
+        Inputs {
+            ids: draw("ids", &[self.tokens], 0.5).data().iter().map(id).collect(),
+            queries: draw("queries", &[self.vocabulary, width], self.size).cast(),
+            keys: draw("keys", &book, self.size).cast(),
+            values: draw("values", &book, 1.0).cast(),
+            running: BatchStatistics {
+                mean: draw("mean", &[k], 0.3).cast(),
+                var: Tensor::from_fn([k], |j| T::from_f64(var.data()[j] + 0.6)),
+                eps: BATCH_NORM_EPS,
+            },
+            upstream: draw("upstream", &[self.tokens, width], 1.0).cast(),
+        }
+    }
+
+    fn run<T: Real>(&self, inputs: &Inputs<T>, fused: bool) -> Outcome<T> {
+        let Inputs { ids, queries, keys, values, running, upstream } = inputs;
+        let tape = Tape::new();
+        let config = &self.config;
+        let normalization = match self.statistics {
+            Statistics::Off => Normalization::Off,
+            Statistics::Batch => Normalization::Batch,
+            Statistics::Running => Normalization::Running(running),
+        };
+        let [queries, keys, values] = [queries, keys, values].map(|x| tape.leaf(x.clone()));
+        let quantized = match (config.form, fused) {
+            (Form::Sx, true) => sx::sx(config, normalization, queries, ids, keys, values),
+            (Form::Vq, true) => vq::vq(config, normalization, queries, ids, keys),
+            (Form::Sx, false) => {
+                composed::sx(config, normalization, queries.rows(ids), keys, values).0
+            }
+            (Form::Vq, false) => composed::vq(config, normalization, queries.rows(ids), keys).0,
+        };
+        let mut seeds = vec![(quantized.rows, upstream.clone())];
+        seeds.extend(quantized.regulariser.map(|r| (r, Tensor::scalar(T::from_f64(0.7)))));
+        let grads = tape.backward_from(&seeds);
+        let inputs =
+            if config.form == Form::Sx { vec![queries, keys, values] } else { vec![queries, keys] };
+        tape.check().expect("no fault in the pass");
+        Outcome {
+            rows: quantized.rows.value(),
+            regulariser: quantized.regulariser.map(|r| r.value().item().to_f64()),
+            statistics: quantized.statistics,
+            grads: inputs.into_iter().map(|x| grads.dense(x)).collect(),
+        }
+    }
+
+    /// Whether rows differ only where two codewords score the same to within `margin`: the best
+    /// and the second of every token and group whose rows differ, under `statistics`.
+    fn is_tie<T: Real>(
+        &self,
+        inputs: &Inputs<T>,
+        [a, b]: [&Tensor<T>; 2],
+        statistics: &BatchStatistics<T>,
+        margin: f64,
+    ) -> bool {
+        let (s, k, groups) = (self.group_width, self.config.codebook_size, self.config.groups);
+        let score = |i: usize, g: usize, j: usize| {
+            let q = &inputs.queries.data()[(inputs.ids[i] as usize * groups + g) * s..][..s];
+            let book = if self.config.shared { 0 } else { g };
+            let key = &inputs.keys.data()[(book * k + j) * s..][..s];
+            let terms = q.iter().zip(key).map(|(q, c)| (q.to_f64(), c.to_f64()));
+            let r: f64 = match self.config.form {
+                Form::Sx => terms.map(|(q, c)| q * c).sum(),
+                Form::Vq => -terms.map(|(q, c)| (q - c) * (q - c)).sum::<f64>(),
+            };
+            let [mean, var] = [&statistics.mean, &statistics.var].map(|x| x.data()[j].to_f64());
+            (r - mean) / (var + BATCH_NORM_EPS).sqrt()
+        };
+        (0..self.tokens * groups).filter(|i| a.data()[i * s..][..s] != b.data()[i * s..][..s]).all(
+            |i| {
+                let mut scores: Vec<f64> =
+                    (0..k).map(|j| score(i / groups, i % groups, j)).collect();
+                scores.sort_by(f64::total_cmp);
+                scores[k - 1] - scores[k - 2] < margin
+            },
+        )
+    }
+
+    /// Compares both ways; `tolerance` is relative to the largest entry of each tensor. `tie` is
+    /// how near two scores may be for the batch's statistics to choose either.
+    fn compare<T: Real>(&self, tolerance: f64, tie: f64) {
+        let inputs = self.inputs::<T>();
+        let (fused, composed) = (self.run(&inputs, true), self.run(&inputs, false));
+        if let (Some(found), Some(expected)) = (&fused.statistics, &composed.statistics) {
+            assert_close("mean", &found.mean, &expected.mean, tolerance);
+            assert_close("variance", &found.var, &expected.var, tolerance);
+        }
+        assert_eq!(fused.statistics.is_some(), self.statistics == Statistics::Batch);
+        if fused.rows != composed.rows {
+            let Some(statistics) = &composed.statistics else { panic!("rows differ") };
+            let rows = [&fused.rows, &composed.rows];
+            assert!(self.is_tie(&inputs, rows, statistics, tie), "rows differ without a tie");
+            return;
+        }
+        let bits =
+            |x: &Tensor<T>| -> Vec<u64> { x.data().iter().map(|x| x.to_f64().to_bits()).collect() };
+        assert_eq!(bits(&fused.rows), bits(&composed.rows), "bits of the rows");
+        assert_eq!(fused.regulariser.is_some(), composed.regulariser.is_some());
+        if let (Some(found), Some(expected)) = (fused.regulariser, composed.regulariser) {
+            // Of a chance near 1 the logarithm is exact to the rounding of 1.
+            let scale = expected.abs() + self.config.beta;
+            assert!(
+                (found - expected).abs() <= tolerance * scale,
+                "regulariser: {found} {expected}"
+            );
+        }
+        let names = ["queries", "keys", "values"];
+        for (name, (found, expected)) in names.iter().zip(fused.grads.iter().zip(&composed.grads)) {
+            assert_close(name, found, expected, tolerance);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_close<T: Real>(name: &str, found: &Tensor<T>, expected: &Tensor<T>, tolerance: f64) {
+    assert_eq!(found.shape(), expected.shape(), "{name}");
+    let largest = expected.data().iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max);
+    let off = |(a, b): (&T, &T)| (a.to_f64() - b.to_f64()).abs();
+    let worst = found.data().iter().zip(expected.data()).map(off).fold(0.0, f64::max);
+    assert!(worst <= tolerance * largest, "{name}: {worst:e} off, the largest is {largest:e}");
+}
+
+/// Runs the check on `cases` settings, the same ones at every run.
+fn on_every_setting(cases: u32, check: impl Fn(&Setting)) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let rng = TestRng::deterministic_rng(config.rng_algorithm);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    runner
+        .run(&settings(), |setting| {
+            check(&setting);
+            Ok(())
+        })
+        .unwrap_or_else(|fault| panic!("{fault}"));
+}
+
+#[test]
+fn in_double_precision_the_two_agree_to_the_last_digits() {
+    on_every_setting(96, |setting| setting.compare::<f64>(1e-12, 1e-9));
+}
+
+#[test]
+fn in_single_precision_the_two_agree_to_its_rounding() {
+    on_every_setting(96, |setting| setting.compare::<f32>(2e-5, 1e-4));
+}
+
+/// A setting for each form, shared or not, and each kind of statistics.
+fn every_kind(tokens: usize, vocabulary: usize, groups: usize, s: usize, k: usize) -> Vec<Setting> {
+    let mut all = Vec::new();
+    for form in [Form::Sx, Form::Vq] {
+        for shared in [false, true] {
+            for statistics in [Statistics::Off, Statistics::Batch, Statistics::Running] {
+                let batch_norm = statistics != Statistics::Off;
+                let config = DpqConfig {
+                    form,
+                    shared,
+                    batch_norm,
+                    temperature: 0.7,
+                    beta: 0.3,
+                    ..DpqConfig::sx(groups, k)
+                };
+                let (size, seed) = (1.0, 11);
+                let group_width = s;
+                all.push(Setting {
+                    config,
+                    statistics,
+                    tokens,
+                    vocabulary,
+                    group_width,
+                    size,
+                    seed,
+                });
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn wide_groups_with_tiny_codebooks_take_their_statistics_from_the_scores() {
+    for [groups, s, k] in [[2, 20, 2], [1, 17, 3], [4, 5, 2], [3, 67, 33]] {
+        assert!(s > 2 * k, "the shape that this test is for");
+        for setting in every_kind(290, 200, groups, s, k) {
+            setting.compare::<f64>(1e-12, 1e-9);
+        }
+    }
+}
+
+#[test]
+fn one_group_as_wide_as_the_row_agrees() {
+    for setting in every_kind(270, 200, 1, 19, 33) {
+        setting.compare::<f64>(1e-12, 1e-9);
+    }
+}
+
+#[test]
+fn a_single_token_agrees() {
+    for setting in every_kind(1, 1, 5, 7, 17) {
+        setting.compare::<f64>(1e-12, 1e-9);
+    }
+}
+
+#[test]
+fn one_id_over_and_over_agrees() {
+    for setting in every_kind(300, 1, 4, 6, 16) {
+        setting.compare::<f64>(1e-12, 1e-9);
+    }
+}
+
+#[test]
+fn a_single_part_of_a_single_query_normalises_to_zero() {
+    // One score a codeword is its own mean: every score is 0, code 0 wins the tie, and nothing
+    // flows back through the scores. What is left is the rounding of sums that cancel.
+    for tokens in [1, 300] {
+        for setting in every_kind(tokens, 1, 1, 4, 5) {
+            if setting.statistics != Statistics::Batch {
+                setting.compare::<f64>(1e-12, 1e-9);
+                continue;
+            }
+            let inputs = setting.inputs::<f64>();
+            let held = BatchStatistics { var: Tensor::zeros([5]), ..inputs.running.clone() };
+            let first = if setting.config.form == Form::Sx { &inputs.values } else { &inputs.keys };
+            let largest = |x: &Tensor<f64>| x.data().iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+            // The gradient before it cancels.
+            let still = Setting { statistics: Statistics::Running, ..setting.clone() };
+            let uncancelled = still.run(&Inputs { running: held, ..setting.inputs() }, true);
+            for fused in [true, false] {
+                let outcome = setting.run(&inputs, fused);
+                assert!(outcome.rows.rows().all(|row| *row == first.data()[..4]), "code 0");
+                let statistics = outcome.statistics.unwrap();
+                assert_eq!(statistics.var, Tensor::zeros([5]));
+                if setting.config.form == Form::Sx {
+                    for i in 0..2 {
+                        let left = largest(&outcome.grads[i]);
+                        let scale = largest(&uncancelled.grads[i]);
+                        assert!(left <= 1e-12 * scale, "fused {fused}: {left:e} of {scale:e}");
+                    }
+                }
+            }
+        }
+    }
+}
