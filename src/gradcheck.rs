@@ -294,35 +294,34 @@ impl Gradcheck {
         for i in 0..difference.base[input].data().len() {
             let tangent = |h: f64| vec![(input, i, h)];
             let h = STEP * size;
-            let mut slope = difference.along(&tangent, h);
+            let wide = difference.along(&tangent, h);
             for (k, row) in rows.iter().enumerate() {
                 let analytic = row[input].data()[i];
+                // Always under the first step's floor: a closer one rounds more, and a floor raised
+                // to that would let wrong gradients pass.
                 let entry = |slope: &Slope| Entry {
                     input: name.to_string(),
                     index: Some(unravel(i, &difference.base[input].shape())),
                     output: Some(unravel(k, shape)),
                     analytic,
                     numeric: slope.central[k],
-                    error: self.error(analytic, slope.central[k], largest, slope.noise),
+                    error: self.error(analytic, slope.central[k], largest, wide.noise),
                 };
-                let mut found = entry(&slope);
+                let (mut found, mut kink) = (entry(&wide), wide.has_kink(k));
                 for shrink in 1..=SHRINKS {
-                    if found.error <= self.tolerance || slope.has_kink(k) {
+                    if found.error <= self.tolerance || kink {
                         break;
                     }
                     let closer = difference.along(&tangent, h / 16_f64.powi(shrink));
-                    let again = Entry {
-                        numeric: closer.central[k],
-                        error: self.error(analytic, closer.central[k], largest, closer.noise),
-                        ..found.clone()
-                    };
-                    if again.error <= self.tolerance || closer.has_kink(k) {
-                        found = again;
-                        slope = closer;
+                    let numeric = closer.central[k];
+                    let error = self.error(analytic, numeric, largest, wide.noise);
+                    kink = closer.has_kink(k);
+                    if error <= self.tolerance || kink {
+                        found = Entry { numeric, error, ..found };
                     }
                 }
                 report.compared += 1;
-                if slope.has_kink(k) {
+                if kink {
                     report.kinks.push(found);
                 } else {
                     report.note(found);
@@ -474,4 +473,47 @@ fn unravel(mut i: usize, shape: &[usize]) -> Vec<usize> {
         i /= length;
     }
     index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::{Context, Op};
+
+    /// y = x^3 + c, whose rule is off by a relative error.
+    struct Cube {
+        off: f64,
+    }
+    impl Op<f64> for Cube {
+        fn backward(&self, ctx: &mut Context<'_, f64>) {
+            let (x, Some(dy)) = (ctx.input(0), ctx.output_grad(0)) else { return };
+            let slope = |i: usize| 3.0 * x.data()[i] * x.data()[i] * (1.0 + self.off);
+            ctx.add(0, Tensor::from_fn(x.shape(), |i| slope(i) * dy.data()[i]));
+        }
+    }
+
+    fn check(off: f64, c: f64) -> Report {
+        gradcheck([Tensor::from([0.3, -1.2, 2.0])], |[x]| {
+            let value = x.value();
+            let cube = |i: usize| value.data()[i].powi(3) + c;
+            let [y] = x.tape().record(Cube { off }, &[x], [Tensor::from_fn(value.shape(), cube)]);
+            y
+        })
+    }
+
+    #[test]
+    fn a_large_value_beside_it_does_not_hide_a_planted_error() {
+        for (off, c) in [(1e-6, 0.0), (1e-6, 1.0), (1e-4, 1e3), (1e-3, 1e6)] {
+            assert!(check(0.0, c).is_ok(), "the right rule beside {c}: {}", check(0.0, c));
+            assert!(!check(off, c).is_ok(), "an error of {off} beside {c}");
+        }
+    }
+
+    #[test]
+    fn a_kink_is_named_and_one_nearby_is_shrunk_away_from() {
+        let relu = |x: f64| gradcheck([Tensor::from([x, 1.0])], |[x]| x.relu());
+        let at = relu(0.0);
+        assert!(!at.is_ok() && at.kinks[0].index == Some(vec![0]), "{at}");
+        relu(7e-5).assert_ok();
+    }
 }

@@ -258,23 +258,29 @@ impl<T: Real> Normalizer<T> {
     }
 }
 
-/// The first column with the largest value; `None` if that is NaN.
+/// The first column with the largest value; `None` if a value is NaN, or none is above minus
+/// infinity.
 ///
 /// Which column it is cannot be guessed, so nothing branches on it.
 #[inline(always)]
 fn argmax<S: Simd, T: Real>(simd: S, row: &[T]) -> Option<u32> {
-    let mut best = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
+    let lowest = -T::ONE / T::ZERO;
+    let mut best = T::Wide::<S>::splat(simd, lowest);
+    let mut nans = 0;
     for row in row.chunks_exact(T::LANES) {
-        best = best.max(T::Wide::<S>::from_slice(simd, row));
+        let scores = T::Wide::<S>::from_slice(simd, row);
+        nans |= scores.simd_ne(scores).to_bitmask();
+        best = best.max(scores);
     }
-    let best = T::Wide::<S>::splat(simd, best.reduce_max());
-    let mut code = None;
+    let best = best.reduce_max();
+    let mut code = 0;
     for (at, row) in row.chunks_exact(T::LANES).enumerate().rev() {
-        let equal = T::Wide::<S>::from_slice(simd, row).simd_eq(best).to_bitmask();
-        let first = Some((at * T::LANES) as u32 + equal.trailing_zeros());
+        let scores = T::Wide::<S>::from_slice(simd, row);
+        let equal = scores.simd_eq(T::Wide::<S>::splat(simd, best)).to_bitmask();
+        let first = (at * T::LANES) as u32 + equal.trailing_zeros();
         code = if equal != 0 { first } else { code };
     }
-    code
+    (nans == 0 && best > lowest).then_some(code)
 }
 
 /// codes\[i, g\] = argmax_j of the normalised scores, the lowest j on ties. False if a NaN came up.
