@@ -56,21 +56,21 @@ pub(crate) fn statistics<T: Real>(
             sums.iter_mut().zip(query).for_each(|(sum, &q)| *sum += weight * q);
         }
     });
-    // Padded like the parts, with a mask that is 0 where there is padding.
+    // Padded like the parts; what stands in their padding may be anything.
     let wide = padded::<T>(s);
-    let (mut centre, mut mask) = (vec![T::ZERO; groups * wide], vec![T::ZERO; wide]);
-    mask[..s].fill(T::ONE);
+    let (mut centre, mut part) = (vec![T::ZERO; groups * wide], vec![false; wide]);
+    part[..s].fill(true);
     for (centre, sums) in centre.chunks_exact_mut(wide).zip(mean.chunks_exact(s)) {
         centre.iter_mut().zip(sums).for_each(|(c, sum)| *c = T::from_f64(sum / total));
     }
 
     // Of every group: q'^T q', b q' and q' in rows of `wide`, then the sums of b and of b^2.
     let (bs, ones, of_b) = (s * wide, (s + 1) * wide, (s + 2) * wide);
-    let part = of_b + 2;
-    let second = weighted_sums(pools, queries.len(), groups * part, |rows, sums| {
+    let len = of_b + 2;
+    let second = weighted_sums(pools, queries.len(), groups * len, |rows, sums| {
         let n = rows.len();
         let (mut right, mut left) = (pools.values.take(n * wide), pools.values.take(n * wide));
-        for (g, sums) in sums.chunks_exact_mut(part).enumerate() {
+        for (g, sums) in sums.chunks_exact_mut(len).enumerate() {
             let centre = &centre[g * wide..][..wide];
             let (squares, rest) = sums.split_at_mut(bs);
             let (b_rows, rest) = rest.split_at_mut(wide);
@@ -81,7 +81,7 @@ pub(crate) fn statistics<T: Real>(
                 for (row, (q, left)) in rows.clone().zip(parts) {
                     let weight = T::from_usize(distinct.count(row));
                     for t in 0..wide {
-                        q[t] = (q[t] - centre[t]) * mask[t];
+                        q[t] = if part[t] { q[t] - centre[t] } else { T::ZERO };
                         left[t] = weight * q[t];
                         one_rows[t] += left[t];
                     }
@@ -110,7 +110,7 @@ pub(crate) fn statistics<T: Real>(
         .flat_map(|g| codebook.columns(g).iter().map(|x| x.to_f64()))
         .collect();
     for g in 0..groups {
-        let sums = &second[g * part..][..part];
+        let sums = &second[g * len..][..len];
         let covariance = &mut moments.covariance[g * s * s..][..s * s];
         let centre = &centre[g * wide..][..s];
         let off = |t: usize| sums[ones + t] / total;
