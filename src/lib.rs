@@ -55,6 +55,7 @@
 //! 15. [`data`]: vocabularies, corpora, batches, a built-in language
 //! 16. [`nn`]: LSTM and language model
 //! 17. [`optim`]: gradient descent and schedules
+//! 18. [`guide`]: the course in prose, beside the numbered programs in `examples/`
 //!
 //! # A walk: ids to codes, and the gradient back
 //!
@@ -110,6 +111,7 @@ pub mod dpq;
 pub mod data;
 pub mod nn;
 pub mod optim;
+pub mod guide;
 
 pub use dpq::codes::CodeTable;
 pub use dpq::compact::CompactEmbedding;

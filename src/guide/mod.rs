@@ -1,0 +1,24 @@
+//! The course: how a gradient gets through discrete codes, in six short pages. All of their code
+//! runs.
+//!
+//! | page | what it explains | program |
+//! |---|---|---|
+//! | [`tape`] | reverse-mode differentiation, ops of one's own | `01_tape`, `02_custom_op` |
+//! | [`straight_through`] | gradients of what has none, and of what they are the derivative | `03_gradcheck` |
+//! | [`sx`] | the softmax form, term by term | `04_sx_by_hand` |
+//! | [`vq`] | the centroid form and its regulariser | `05_vq_by_hand` |
+//! | [`batch_norm`] | normalised scores, and the temperature | `06_temperature_and_batch_norm` |
+//! | [`pitfalls`] | where finite differences mislead | `03_gradcheck` |
+//!
+//! `cargo run --example 04_sx_by_hand` and so on; `02_custom_op` needs `--features proptest`. The
+//! programs print every number beside its formula; the pages say why it is so. Symbols are those of
+//! [`dpq`](mod@crate::dpq): n tokens, D groups of width s, K codewords, q\[i, g\] the part g of the
+//! query of token i. dx is short for the derivative of the loss by x, a tensor of x's shape.
+
+pub mod tape;
+pub mod straight_through;
+pub mod sx;
+pub mod vq;
+pub mod batch_norm;
+pub mod pitfalls;
+// A page `speed` belongs here, and in the table above.

@@ -1,0 +1,123 @@
+//! Where finite differences mislead, and what [`gradcheck`](mod@crate::gradcheck) does about it.
+//!
+//! # The step
+//!
+//! The central difference (f(x + h) - f(x - h)) / 2h has two errors that pull in opposite directions:
+//!
+//! ```text
+//! truncation  h^2 |f'''| / 6          falls with h
+//! rounding    eps |f| / h             grows as h falls        eps = 1.1e-16 in f64, 6e-8 in f32
+//! ```
+//!
+//! The best step is where they are equal in size, about eps^(1/3) of x's scale, and the error there
+//! about eps^(2/3): 1e-11 in `f64`, but 1e-5 in `f32`. Hence checks run in `f64`; ops are generic, so
+//! the code is the same.
+//!
+//! ```
+//! let error = |h: f64| ((((1.0 + h).exp() - (1.0 - h).exp()) / (2.0 * h) - 1_f64.exp()) / 1_f64.exp()).abs();
+//! assert!(error(1e-1) > 1e-3); // truncation
+//! assert!(error(1e-5) < 1e-9);
+//! assert!(error(1e-13) > 1e-6); // rounding
+//! ```
+//!
+//! The checker takes h = 1e-4 of the input's largest element, and extrapolates from h and h/2,
+//! (4 D(h/2) - D(h)) / 3, whose truncation goes as h^4 and is gone. "Of the largest element" is a
+//! choice too: an input that mixes elements of size 1000 and 0.001 is better given as two.
+//!
+//! # Cancellation
+//!
+//! Rounding is relative to |f|, not to its change. A large constant in the output drowns the change:
+//!
+//! ```
+//! let difference = |c: f64| ((c + 1e-4_f64.sin()) - (c - 1e-4_f64.sin())) / 2e-4;
+//! assert!((difference(0.0) - 1.0).abs() < 1e-8);
+//! assert!((difference(1e9) - 1.0).abs() > 1e-6);
+//! ```
+//!
+//! The report allows for it: an error counts relative to at least noise / tolerance, where noise =
+//! [`NOISE`](crate::gradcheck::NOISE) eps max|f| / h. What is honest is not sharp, though: under a
+//! large constant small mistakes pass. Check the op, not the op plus a large number; check its
+//! outputs, not the sum of thousands.
+//!
+//! # Sums that are constant
+//!
+//! The sum of a softmax is 1, and the sum of batch-normalised rows 0, whatever the input. A check of
+//! `f(x).sum()` then compares 0 with 0, and a rule with a wrong factor passes as well as the right
+//! one. Leave out the sum (the checker differentiates every output element), or weigh it:
+//!
+//! ```
+//! use dpq::{Tape, Tensor, gradcheck};
+//! let x = Tensor::from([[0.3_f64, -1.2, 2.0]]);
+//! let tape = Tape::new();
+//! let leaf = tape.leaf(x.clone());
+//! let sum = tape.backward(leaf.softmax().sum())?.dense(leaf);
+//! assert!(sum.data().iter().all(|dx| dx.abs() < 1e-15)); // nothing to compare
+//! gradcheck([x], |[x]| x.softmax()).assert_ok(); // all nine derivatives
+//! # Ok::<(), dpq::Error>(())
+//! ```
+//!
+//! # Small beside large
+//!
+//! Errors are relative to the largest entry of that input's Jacobian. An entry a billion times
+//! smaller may be wholly wrong and pass. Scale inputs so that all that matters has about one size.
+//!
+//! # Kinks
+//!
+//! relu has no derivative at 0, and a difference across the kink gives the mean of both sides. The
+//! checker tells a kink from a mistake by halving the step: |f(x + h) - 2 f(x) + f(x - h)| / h halves
+//! where f is smooth, and stays where it has a kink. Such a point is reported as *not differentiable
+//! here*, and neither passes nor counts as wrong:
+//!
+//! ```
+//! use dpq::{Tensor, gradcheck};
+//! let report = gradcheck([Tensor::from([-1.0, 0.0, 2.0])], |[x]| x.relu());
+//! assert!(!report.is_ok() && report.kinks.len() == 1);
+//! assert!(report.error() <= report.tolerance); // the two other points agree
+//! ```
+//!
+//! If a kink lies off the point but within the step, the step is made smaller until it fits, as long
+//! as the kink is further than about a fifth of the step. Generate inputs that keep away:
+//! `strategies::nonzero_tensors` with the feature `proptest`.
+//!
+//! # Choices and ties
+//!
+//! A choice makes the value *jump*, and a difference across a jump is jump / h: 10,000 times too
+//! large, or exactly 0 if it misses it. Choices go through [`freeze`](crate::Tape::freeze) and are held
+//! at the base point, so that even a tie, where the least perturbation decides, can be checked:
+//!
+//! ```
+//! use dpq::ops::one_hot;
+//! use dpq::{Tensor, gradcheck};
+//! // The two largest are equal. The lowest index is chosen, and stays chosen.
+//! gradcheck([Tensor::from([[1.0, 3.0, 3.0]])], |[x]| {
+//!     let hard = one_hot(&x.argmax(), 3);
+//!     x.softmax().straight_through(hard) * x
+//! })
+//! .assert_ok();
+//! ```
+//!
+//! It does not follow that a tie is harmless in training: which codeword a row gets there hangs on
+//! the last bit of a score. The crate computes scores in one order everywhere for that reason.
+//!
+//! # Coupled rows
+//!
+//! Batch normalisation makes every row's result depend on all rows. A check with a single row sees
+//! little of that: the row *is* the mean, so rh is 0, and the whole gradient with it. A rule without
+//! the variance's term passes, and so does one that is 0. Use several rows, and several groups.
+//!
+//! ```
+//! use dpq::{Tape, Tensor};
+//! let gradient = |x: Tensor<f64>| {
+//!     let tape = Tape::new();
+//!     let x = tape.leaf(x);
+//!     let y = x.batch_norm(1e-3).0;
+//!     let seed = Tensor::from_fn(y.shape(), |i| i as f64);
+//!     tape.backward_from(&[(y, seed)]).dense(x)
+//! };
+//! assert_eq!(gradient(Tensor::from([[1.0, 5.0]])).data(), [0.0, 0.0]);
+//! assert_ne!(gradient(Tensor::from([[1.0, 5.0], [2.0, 3.0], [4.0, 4.0]])).data(), [0.0; 6]);
+//! ```
+//!
+//! Repeated ids couple rows as well: one row of the table moves all its occurrences, and a rule that
+//! drops the repetitions is right whenever ids are distinct. Repeat some. And a tensor used in several
+//! places (a codebook that all groups share) is one input, perturbed once everywhere.

@@ -1,0 +1,74 @@
+//! The softmax form (SX), term by term.
+//!
+//! # Forward
+//!
+//! ```text
+//! r[i,g,j]    = < q[i,g], C^k[g,j] >                        scores
+//! rh          = (r - mean[j]) / sqrt(var[j] + 1e-3)         normalised (see batch_norm)
+//! code[i,g]   = argmax_j rh                                 the lowest j on ties
+//! p           = softmax_j(rh / tau)
+//! w           = onehot(code) + p - stop(p)                  value: the one-hot
+//! y[i,g]      = sum_j w[i,g,j] C^v[g,j]                     value: the row code of C^v
+//! ```
+//!
+//! Keys C^k decide *which* codeword is chosen, values C^v what it *says*. After training only codes
+//! and values are kept.
+//!
+//! # Backward
+//!
+//! w stands in the formula of y once and splits the gradient in two.
+//!
+//! **Through the values.** w's value is the one-hot, so a codeword gets the gradients of the tokens
+//! that chose it, and one that nobody chose gets none:
+//!
+//! ```text
+//! dC^v[g,j]   = sum over i with code[i,g] = j of dy[i,g]
+//! ```
+//!
+//! **Through p.** w's gradient is p's, so every codeword's score gets a share: how much better than
+//! the average under p would codeword j have served?
+//!
+//! ```text
+//! dp[i,g,j]   = < dy[i,g], C^v[g,j] >
+//! drh         = p (dp - sum_j p dp) / tau
+//! dr          = (drh - mean(drh) - rh mean(drh rh)) / sd    means over all i and g, sd = sqrt(var + 1e-3)
+//! dq[i,g]     = sum_j dr[i,g,j] C^k[g,j]
+//! dC^k[g,j]   = sum_i dr[i,g,j] q[i,g]
+//! ```
+//!
+//! ```
+//! use dpq::dpq::composed::{self, Normalization};
+//! use dpq::{DpqConfig, Tape, Tensor};
+//! let tape = Tape::new();
+//! let q = tape.leaf(Tensor::from([[1.0, 0.0], [0.0, 1.0]]));
+//! let keys = tape.leaf(Tensor::from([[[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]]));
+//! let values = tape.leaf(Tensor::from([[[0.5, 0.0], [0.0, 0.5], [0.3, 0.3]]]));
+//! let (sx, codes) = composed::sx(&DpqConfig::sx(1, 3), Normalization::Off, q, keys, values);
+//! assert_eq!(codes, [0, 1]);
+//! assert_eq!(sx.rows.value().data(), [0.5, 0.0, 0.0, 0.5]);
+//!
+//! let grads = tape.backward((sx.rows * sx.rows).sum())?;
+//! // Nobody chose codeword 2: its value stays, but its key moves.
+//! assert_eq!(grads.dense(values).rows().nth(2), Some(&[0.0, 0.0][..]));
+//! assert!(grads.dense(keys).rows().nth(2).unwrap().iter().all(|dk| *dk != 0.0));
+//! # Ok::<(), dpq::Error>(())
+//! ```
+//!
+//! # The entropy term
+//!
+//! With beta > 0 a regulariser joins the loss, which rewards a p that is sure of its choice:
+//!
+//! ```text
+//! R           = - beta mean over i,g of sum_j w log(p + 1e-10)      value: - beta mean log p[code]
+//! dp         += - beta / (n D) (log(p + 1e-10) + w / (p + 1e-10))   w with its value, the one-hot
+//! ```
+//!
+//! The first part comes through w, whose gradient is p's: this is not the gradient of a plain
+//! cross-entropy.
+//!
+//! # In one op
+//!
+//! [`composed::sx`](crate::dpq::composed::sx()) is the formulae above in code.
+//! [`sx::sx`](crate::dpq::sx::sx) computes the same on the distinct ids of the batch, without ever
+//! holding n x D x K numbers, and its documentation derives how the two means of dr fold into one
+//! matrix a group.

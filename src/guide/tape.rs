@@ -1,0 +1,77 @@
+//! The tape: a program's arithmetic as a list, and gradients from walking it backwards.
+//!
+//! # A list of ops
+//!
+//! A forward pass computes values one after the other, each from earlier ones:
+//!
+//! ```text
+//! x_k = f_k(x_a, x_b, ...)         a, b, ... < k
+//! ```
+//!
+//! A [`Tape`](crate::Tape) writes that down: per node the value, the inputs' numbers, and an
+//! [`Op`](crate::Op), the rule of f_k. The loss L is the last node. The way back starts with
+//! dL/dL = 1 and visits the nodes in reverse order. When it comes to node k, everything that uses
+//! x_k has been visited, so dx_k is complete, and the rule adds its share to each input:
+//!
+//! ```text
+//! dx_a += J^T dx_k                 J = the derivatives of f_k by x_a
+//! ```
+//!
+//! No rule forms J. That of a product y = x w, for example, is dx = dy w^T and dw = x^T dy: two
+//! products of the forward pass's own size. So all gradients together cost a small multiple of the
+//! forward pass, however many inputs there are.
+//!
+//! A variable that is used twice gets two shares, which **add**:
+//!
+//! ```
+//! use dpq::{Tape, Tensor};
+//! let tape = Tape::new();
+//! let x = tape.leaf(Tensor::scalar(3.0_f64));
+//! let y = x * x + x; // dy/dx = 2 x + 1
+//! assert_eq!(tape.backward(y)?.dense(x).item(), 7.0);
+//! println!("{}", tape.table(None)); // every node, one a line
+//! # Ok::<(), dpq::Error>(())
+//! ```
+//!
+//! # What gets a gradient
+//!
+//! [`leaf`](crate::Tape::leaf) variables do, [`constant`](crate::Tape::constant) ones do not, and an
+//! op's output does if one of its inputs does. Ops of constants alone keep no rule. Parameters are
+//! leaves in a pass bound by [`train`](crate::Tape::train) and constants in one bound by
+//! [`evaluate`](crate::Tape::evaluate).
+//!
+//! A looked-up table gets a [row-sparse gradient](crate::tape::Rows): the distinct ids, and one row
+//! for each, in which the shares of its repetitions are added up.
+//!
+//! ```
+//! use dpq::{Tape, Tensor, tape::Gradient};
+//! let tape = Tape::new();
+//! let table = tape.leaf(Tensor::<f64>::zeros([1000, 2]));
+//! let grads = tape.backward(table.rows(&[7, 3, 7]).sum())?;
+//! let Some(Gradient::Rows(rows)) = grads.get(table) else { panic!("dense") };
+//! assert_eq!(&rows.ids[..], [3, 7]);
+//! assert_eq!(rows.rows.data(), [1.0, 1.0, 2.0, 2.0]);
+//! # Ok::<(), dpq::Error>(())
+//! ```
+//!
+//! # Two ways back
+//!
+//! [`backward`](crate::Tape::backward) keeps all values and gradients: it can be repeated, and
+//! [printed](crate::Tape::table). [`backward_and_free`](crate::Tape::backward_and_free) frees them
+//! as it goes, which is what a training loop wants. [`Grads`](crate::Grads) outlive the tape's
+//! [`reset`](crate::Tape::reset), and the reset has to come before the optimiser's step, because
+//! leaves share the parameters' memory.
+//!
+//! # An op of one's own
+//!
+//! [`Op`](crate::Op) shows a whole one. What to keep in mind:
+//!
+//! - [`record`](crate::Tape::record) takes the outputs as computed by the caller. The rule's fields
+//!   are for what it needs *besides* inputs and outputs, which the [`Context`](crate::Context) lends.
+//! - An output nothing depends on has [no gradient](crate::Context::output_grad): with several
+//!   outputs any of them may be missing.
+//! - [`needs`](crate::Context::needs) says whether an input's share is wanted, and saves a product.
+//! - A choice that makes the value jump, or a stopped value, goes through
+//!   [`freeze`](crate::Tape::freeze): see [`straight_through`](super::straight_through).
+//! - Check it with [`gradcheck`](crate::gradcheck()), over generated inputs with the feature
+//!   `proptest`.
