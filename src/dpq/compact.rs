@@ -274,6 +274,11 @@ mod file {
             let codes =
                 CodeTable::from_bytes(codes.data(), rows, config.groups, config.codebook_size)
                     .map_err(|e| not(&e))?;
+            let (stated, bits): (u32, u32) =
+                (field(metadata, "bits")?, codes::bits(config.codebook_size));
+            if stated != bits {
+                return Err(not(&format!("bits = {stated} for codes of {bits} in its metadata")));
+            }
             let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("four bytes"));
             let data =
                 values.data().chunks_exact(4).map(|x| T::from_f64(f64::from(number(x)))).collect();
