@@ -1,6 +1,6 @@
 //! A gradient checker for any differentiable closure, straight-through estimators included.
 //!
-//! The base point is evaluated once, in `f64`; every discrete choice and stopped value on the way
+//! The base point is recorded once, in `f64`; every discrete choice and stopped value on the way
 //! is [frozen](crate::Tape::freeze). The analytic Jacobian, one backward pass per output element,
 //! is then compared with central differences of the frozen function. Large Jacobians are compared
 //! by random projections instead.
@@ -217,13 +217,6 @@ impl Gradcheck {
     }
 
     fn check(&self, names: Vec<String>, base: Vec<Tensor<f64>>, run: Run<'_>) -> Report {
-        let mut tape = Tape::new();
-        tape.record_frozen();
-        let outputs = {
-            let (_, y) = run(&tape, &base);
-            y.shape().elements()
-        };
-        let entries = outputs * base.iter().map(|x| x.data().len()).sum::<usize>();
         let mut report = Report {
             worst: None,
             kinks: Vec::new(),
@@ -232,44 +225,38 @@ impl Gradcheck {
             repeatable: true,
             ops: BTreeSet::new(),
         };
-        // The base point's analytic side, on the tape that recorded it.
-        let (shape, rows, projections) = {
-            tape.reset();
-            tape.record_frozen();
-            let (leaves, y) = run(&tape, &base);
-            let shape = y.shape();
-            let whole = self.random(shape.elements(), "cotangent", 0);
-            let cotangent = Tensor::new(shape, whole).expect("as long as the output");
-            let first = tape.backward_from(&[(y, cotangent.clone())]);
-            let second = tape.backward_from(&[(y, cotangent)]);
-            report.repeatable = leaves.iter().all(|&x| first.dense(x) == second.dense(x));
-            report.ops.extend(tape.differentiated(&first));
-            let backward = |seed: Vec<f64>| -> Vec<Tensor<f64>> {
-                let grads = tape.backward_from(&[(
-                    y,
-                    Tensor::new(shape, seed).expect("as long as the output"),
-                )]);
-                leaves.iter().map(|&x| grads.dense(x)).collect()
-            };
-            let unit = |k| (0..outputs).map(|i| f64::from(u8::from(i == k))).collect();
-            if entries <= ENTRIES {
-                (shape, (0..outputs).map(|k| backward(unit(k))).collect(), Vec::new())
-            } else {
-                let cotangents = (0..PROJECTIONS).map(|k| self.random(outputs, "cotangent", k + 1));
-                (
-                    shape,
-                    Vec::new(),
-                    cotangents.map(|u| (u.clone(), backward(u))).collect::<Vec<_>>(),
-                )
-            }
+        let tape = Tape::new();
+        tape.record_frozen();
+        // The base point's analytic side, on the tape that records it.
+        let (leaves, y) = run(&tape, &base);
+        let (shape, outputs) = (y.shape(), y.shape().elements());
+        let entrywise = outputs * base.iter().map(|x| x.data().len()).sum::<usize>() <= ENTRIES;
+        let seeded = |seed: &[f64]| {
+            let seed = Tensor::new(shape, seed.to_vec()).expect("as long as the output");
+            tape.backward_from(&[(y, seed)])
         };
-        let mut difference = Differences { tape, run, base: &base };
-        if entries <= ENTRIES {
+        let backward = |seed: &[f64]| -> Vec<Tensor<f64>> {
+            let grads = seeded(seed);
+            leaves.iter().map(|&x| grads.dense(x)).collect()
+        };
+        let cotangent = |k| self.random(outputs, "cotangent", k);
+        report.ops.extend(tape.differentiated(&seeded(&cotangent(0))));
+        report.repeatable = backward(&cotangent(0)) == backward(&cotangent(0));
+        let unit = |k| (0..outputs).map(|i| f64::from(u8::from(i == k))).collect();
+        let cotangents: Vec<Vec<f64>> = if entrywise {
+            (0..outputs).map(unit).collect()
+        } else {
+            (1..=PROJECTIONS).map(cotangent).collect()
+        };
+        let rows: Vec<Vec<Tensor<f64>>> = cotangents.iter().map(|u| backward(u)).collect();
+
+        let mut difference = Differences::new(tape, run, &base);
+        if entrywise {
             for (input, name) in names.iter().enumerate() {
                 self.check_entries(&mut difference, input, name, &shape, &rows, &mut report);
             }
         } else {
-            for (k, (cotangent, gradients)) in projections.iter().enumerate() {
+            for (k, (cotangent, gradients)) in cotangents.iter().zip(&rows).enumerate() {
                 self.check_projection(&mut difference, k as u64, cotangent, gradients, &mut report);
             }
         }
@@ -403,6 +390,8 @@ struct Differences<'a> {
     tape: Tape<f64>,
     run: Run<'a>,
     base: &'a [Tensor<f64>],
+    /// The output at the base point.
+    middle: Vec<f64>,
 }
 
 /// Derivatives of every output element along one direction.
@@ -422,7 +411,13 @@ impl Slope {
     }
 }
 
-impl Differences<'_> {
+impl<'a> Differences<'a> {
+    fn new(tape: Tape<f64>, run: Run<'a>, base: &'a [Tensor<f64>]) -> Self {
+        let mut differences = Differences { tape, run, base, middle: Vec::new() };
+        differences.middle = differences.evaluate(&[]);
+        differences
+    }
+
     fn evaluate(&mut self, steps: &[(usize, usize, f64)]) -> Vec<f64> {
         let mut values = self.base.to_vec();
         for &(input, i, step) in steps {
@@ -436,10 +431,9 @@ impl Differences<'_> {
 
     /// Along the direction whose step of length h is `tangent(h)`.
     fn along(&mut self, tangent: &dyn Fn(f64) -> Vec<(usize, usize, f64)>, h: f64) -> Slope {
-        let middle = self.evaluate(&[]);
         let [near_up, near_down, up, down] =
             [h / 2.0, -h / 2.0, h, -h].map(|step| self.evaluate(&tangent(step)));
-        let n = middle.len();
+        let (middle, n) = (&self.middle, self.middle.len());
         let gap = |up: &[f64], down: &[f64], h: f64| -> Vec<f64> {
             (0..n).map(|k| (up[k] - 2.0 * middle[k] + down[k]).abs() / h).collect()
         };
@@ -450,7 +444,7 @@ impl Differences<'_> {
         Slope {
             central: (0..n).map(extrapolated).collect(),
             gaps: [gap(&up, &down, h), gap(&near_up, &near_down, h / 2.0)],
-            noise: NOISE * f64::EPSILON * scale_or_zero(&middle) / h,
+            noise: NOISE * f64::EPSILON * scale_or_zero(middle) / h,
         }
     }
 }

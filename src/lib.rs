@@ -63,10 +63,10 @@
 //! 2. `src/nn/language_model.rs`, `forward`: they go to the model's [`Embedding::forward`].
 //! 3. `src/dpq/embedding.rs`, `forward`: the query table, the codebooks and the way to normalise go,
 //!    with the ids, to [`dpq::sx::sx`].
-//! 4. `src/dpq/sx.rs`, `forward`: the distinct ids (`src/ops/rows.rs`, `Distinct::new`), the scores'
-//!    statistics (`src/dpq/statistics.rs`, `statistics`), the **codes** (`src/dpq/scores.rs`,
-//!    `choose`), and the rows that they stand for (`src/dpq/codes.rs`, `decode`).
-//!    [`Tape::record`] writes the op down.
+//! 4. `src/dpq/sx.rs`, `forward`, calls `src/dpq/assign.rs`, `assign`: the distinct ids
+//!    (`src/ops/rows.rs`, `Distinct::new`), the scores' statistics (`src/dpq/statistics.rs`,
+//!    `statistics`), the **codes** (`src/dpq/scores.rs`, `choose`); then the rows that they stand for
+//!    (`src/dpq/codes.rs`, `decode`). [`Tape::record`] writes the op down.
 //! 5. The rows go through `src/nn/lstm.rs`, `lstm`, to `src/ops/softmax.rs`, `linear_cross_entropy`,
 //!    whose value is the loss.
 //! 6. `src/tape/mod.rs`, `walk_back`: from the loss to the first node, every op's rule in turn:

@@ -33,14 +33,11 @@
 //!
 //! where mean_g, Cov_g and m\[g,j\] are the moments of the queries and scores of group g.
 
-use super::codes::decode;
+use super::assign::{Assigned, assign};
 use super::composed::{Normalization, Quantized};
-use super::scores::{
-    BLOCK, CHUNK, Codebook, Normalizer, Queries, Score, block, choose, score_rows,
-};
-use super::statistics::{Moments, statistics};
+use super::scores::{BLOCK, CHUNK, Codebook, Normalizer, Queries, Score, block, score_rows};
+use super::statistics::Moments;
 use super::{DpqConfig, composed};
-use crate::error::Error;
 use crate::kernels::blocks::{add_outer, add_product, add_short, copy_short, padded};
 use crate::kernels::elementwise::add;
 use crate::kernels::exponential::exp;
@@ -88,38 +85,19 @@ fn forward<'t, T: Real>(
     let (tape, table, keys_v, values_v) =
         (queries.tape(), queries.value(), keys.value(), values.value());
     super::assert_shapes("sx", config, &table, ids, &[&keys_v, &values_v]);
-    let pools = tape.pools();
-    let distinct = Distinct::new(tape, ids, table.shape()[0]);
-    let rows = Queries::new(&table, Some(&distinct.ids), config.groups);
-    let codebook = Codebook::new(&pools.values, &keys_v);
-    let (taken, moments) = match normalization {
-        Normalization::Batch => {
-            let (taken, moments) = statistics(pools, Score::Dot, rows, &distinct, &codebook);
-            (Some(taken), moments)
-        }
-        _ => (None, None),
-    };
-    let used = match normalization {
-        Normalization::Running(running) => Some(running),
-        _ => taken.as_ref(),
-    };
-    let normalizer = Normalizer::new(&pools.values, &codebook, used);
-    let mut codes = pools.ids.take(distinct.ids.len() * config.groups);
-    if !choose(&pools.values, Score::Dot, rows, &codebook, &normalizer, &mut codes) {
-        tape.fail(Error::NotFinite { what: "a score".into(), value: f64::NAN });
-    }
-    let mut y = tape.buffer([ids.len(), table.shape()[1]]);
-    decode(&values_v, &codes, &distinct.slots(&pools.ids), config.groups, y.data_mut());
-    let batch = taken.is_some();
+    let found = assign(tape, Score::Dot, normalization, config.groups, &table, ids, &keys_v);
+    let y = found.rows(tape, &values_v, config.groups);
+    let Assigned { distinct, codes, codebook, normalizer, statistics, moments } = found;
+    let batch = statistics.is_some();
     let op = Sx { config: *config, distinct, codes, codebook, normalizer, moments, batch };
     let inputs = [queries, keys, values];
     if config.beta == 0.0 {
         let [rows] = tape.record(op, &inputs, [y]);
-        return Quantized { rows, regulariser: None, statistics: taken };
+        return Quantized { rows, regulariser: None, statistics };
     }
-    let entropy = op.entropy_term(pools, &table);
+    let entropy = op.entropy_term(tape.pools(), &table);
     let [rows, regulariser] = tape.record(op, &inputs, [y, Tensor::scalar(T::from_f64(entropy))]);
-    Quantized { rows, regulariser: Some(regulariser), statistics: taken }
+    Quantized { rows, regulariser: Some(regulariser), statistics }
 }
 
 struct Sx<T: Real> {
@@ -427,6 +405,9 @@ impl<T: Real> Backward<'_, T> {
         let reciprocal = |j: usize| op.normalizer.reciprocals[j].to_f64();
         let a = |j: usize| s1[j].to_f64() * reciprocal(j) / n;
         let b = |j: usize| s2[j].to_f64() * reciprocal(j) * reciprocal(j) / n;
+        let slope = |g: usize, j: usize| {
+            a(j) + b(j) * (moments.score_means[g * k + j] - op.normalizer.means[j].to_f64())
+        };
         // -(A_g, h_g), (s + 1) x wide a group: what c (q - mean_g, 1) is multiplied by.
         let mut matrices = pools.values.take(groups * (s + 1) * wide);
         matrices.fill(T::ZERO);
@@ -435,8 +416,7 @@ impl<T: Real> Backward<'_, T> {
             let mut sums = vec![0.0; (s + 1) * s];
             for j in 0..k {
                 let key = &keys.data()[(book * k + j) * s..][..s];
-                let slope = a(j)
-                    + b(j) * (moments.score_means[g * k + j] - op.normalizer.means[j].to_f64());
+                let slope = slope(g, j);
                 for (row, sums) in sums.chunks_exact_mut(s).enumerate() {
                     let factor = if row < s { b(j) * key[row].to_f64() } else { slope };
                     sums.iter_mut().zip(key).for_each(|(sum, key)| *sum += factor * key.to_f64());
@@ -453,8 +433,7 @@ impl<T: Real> Backward<'_, T> {
             for j in 0..k {
                 let place = (book * k + j) * s;
                 let key = &keys.data()[place..][..s];
-                let slope = a(j)
-                    + b(j) * (moments.score_means[g * k + j] - op.normalizer.means[j].to_f64());
+                let slope = slope(g, j);
                 for (t, out) in dkeys.data_mut()[place..][..s].iter_mut().enumerate() {
                     let row = covariance[t * s..][..s].iter().zip(key);
                     let product: f64 = row.map(|(c, key)| c * key.to_f64()).sum();

@@ -16,12 +16,10 @@
 //! Nothing flows through the scores or their statistics, and the task reaches the codebook only
 //! through the regulariser.
 
-use super::codes::decode;
+use super::assign::{Assigned, assign};
 use super::composed::{Normalization, Quantized};
-use super::scores::{CHUNK, Codebook, Normalizer, Queries, Score, choose};
-use super::statistics::statistics;
+use super::scores::{CHUNK, Queries, Score};
 use super::{DpqConfig, composed};
-use crate::error::Error;
 use crate::kernels::elementwise::add;
 use crate::ops::Distinct;
 use crate::parallel;
@@ -58,31 +56,15 @@ fn forward<'t, T: Real>(
 ) -> Quantized<'t, T> {
     let (tape, table, codewords) = (queries.tape(), queries.value(), codebook.value());
     super::assert_shapes("vq", config, &table, ids, &[&codewords]);
-    let pools = tape.pools();
-    let distinct = Distinct::new(tape, ids, table.shape()[0]);
-    let rows = Queries::new(&table, Some(&distinct.ids), config.groups);
-    let packed = Codebook::new(&pools.values, &codewords);
-    let taken = match normalization {
-        Normalization::Batch => {
-            Some(statistics(pools, Score::SquaredDistance, rows, &distinct, &packed).0)
-        }
-        _ => None,
-    };
-    let used = match normalization {
-        Normalization::Running(running) => Some(running),
-        _ => taken.as_ref(),
-    };
-    let normalizer = Normalizer::new(&pools.values, &packed, used);
-    let mut codes = pools.ids.take(distinct.ids.len() * config.groups);
-    if !choose(&pools.values, Score::SquaredDistance, rows, &packed, &normalizer, &mut codes) {
-        tape.fail(Error::NotFinite { what: "a score".into(), value: f64::NAN });
-    }
-    let mut y = tape.buffer([ids.len(), table.shape()[1]]);
-    decode(&codewords, &codes, &distinct.slots(&pools.ids), config.groups, y.data_mut());
+    let score = Score::SquaredDistance;
+    let found = assign(tape, score, normalization, config.groups, &table, ids, &codewords);
+    let y = found.rows(tape, &codewords, config.groups);
+    let Assigned { distinct, codes, statistics, .. } = found;
     let op = Vq { config: *config, distinct, codes };
-    let regulariser = Tensor::scalar(T::from_f64(op.regulariser(pools, &table, &codewords)));
+    let regulariser = op.regulariser(tape.pools(), &table, &codewords);
+    let regulariser = Tensor::scalar(T::from_f64(regulariser));
     let [rows, regulariser] = tape.record(op, &[queries, codebook], [y, regulariser]);
-    Quantized { rows, regulariser: Some(regulariser), statistics: taken }
+    Quantized { rows, regulariser: Some(regulariser), statistics }
 }
 
 struct Vq {

@@ -1,0 +1,166 @@
+//! Ops: a backward rule, and what it works with.
+
+use super::{Gradient, Node, Pools, Rows};
+use crate::real::Real;
+use crate::tensor::{Buffer, Shape, Tensor};
+
+/// A backward rule, with the fields that it needs.
+///
+/// An op has one or more inputs and outputs. Its rule reads the outputs' gradients from the
+/// [`Context`] and adds each input's share.
+///
+/// ```
+/// use dpq::{Context, Op, Real, Tape, Tensor, Var};
+///
+/// /// y = x^3
+/// struct Cube;
+/// impl<T: Real> Op<T> for Cube {
+///     fn backward(&self, ctx: &mut Context<'_, T>) {
+///         // dx = 3 x^2 dy
+///         let (x, Some(dy)) = (ctx.input(0), ctx.output_grad(0)) else { return };
+///         let three = T::from_f64(3.0);
+///         let dx = Tensor::from_fn(x.shape(), |i| three * x.data()[i] * x.data()[i] * dy.data()[i]);
+///         ctx.add(0, dx);
+///     }
+/// }
+/// fn cube<T: Real>(x: Var<'_, T>) -> Var<'_, T> {
+///     let v = x.value();
+///     let y = Tensor::from_fn(v.shape(), |i| v.data()[i] * v.data()[i] * v.data()[i]);
+///     let [y] = x.tape().record(Cube, &[x], [y]);
+///     y
+/// }
+///
+/// let tape = Tape::new();
+/// let x = tape.leaf(Tensor::scalar(2.0_f64));
+/// let grads = tape.backward(cube(x))?;
+/// assert_eq!(grads.dense(x).item(), 12.0);
+/// # Ok::<(), dpq::Error>(())
+/// ```
+pub trait Op<T: Real>: 'static {
+    /// What the op is called on a printed tape: the type's own name.
+    fn name(&self) -> &'static str {
+        let path = std::any::type_name::<Self>();
+        let path = path.split('<').next().unwrap_or(path);
+        path.rsplit("::").next().unwrap_or(path)
+    }
+
+    /// Adds every input's share of the gradient.
+    fn backward(&self, ctx: &mut Context<'_, T>);
+}
+
+/// What a rule may read.
+pub(super) struct Lent<'a, T: Real> {
+    pub(super) nodes: &'a [Node<T>],
+    pub(super) index: usize,
+    pub(super) inputs: &'a [usize],
+    pub(super) output_grads: &'a [Option<Tensor<T>>],
+}
+
+/// What a backward rule works with: inputs, outputs and the outputs' gradients to read, and a
+/// place to add the inputs' gradients to.
+pub struct Context<'a, T: Real> {
+    lent: &'a Lent<'a, T>,
+    grads: &'a mut [Option<Gradient<T>>],
+    pools: &'a Pools<T>,
+}
+
+impl<'a, T: Real> Context<'a, T> {
+    pub(super) fn new(
+        lent: &'a Lent<'a, T>,
+        grads: &'a mut [Option<Gradient<T>>],
+        pools: &'a Pools<T>,
+    ) -> Self {
+        Context { lent, grads, pools }
+    }
+
+    /// Input i's value.
+    pub fn input(&self, i: usize) -> &'a Tensor<T> {
+        let lent: &'a Lent<'a, T> = self.lent;
+        lent.nodes[lent.inputs[i]]
+            .value
+            .as_ref()
+            .expect("inputs are freed after the ops that read them")
+    }
+
+    /// Output k's value.
+    pub fn output(&self, k: usize) -> &'a Tensor<T> {
+        let lent: &'a Lent<'a, T> = self.lent;
+        lent.nodes[lent.index + k].value.as_ref().expect("outputs are freed after their op")
+    }
+
+    /// The gradient of output k, `None` if nothing depends on it.
+    pub fn output_grad(&self, k: usize) -> Option<&'a Tensor<T>> {
+        let lent: &'a Lent<'a, T> = self.lent;
+        lent.output_grads[k].as_ref()
+    }
+
+    /// Whether input i needs a gradient: if not, its share need not be computed.
+    pub fn needs(&self, i: usize) -> bool {
+        self.lent.nodes[self.lent.inputs[i]].needs_gradient
+    }
+
+    /// A tensor with unspecified contents, to fill and [`add`](Context::add).
+    pub fn buffer(&self, shape: impl Into<Shape>) -> Tensor<T> {
+        let shape = shape.into();
+        Tensor::from_buffer(shape, self.pools.values.take(shape.elements()))
+    }
+
+    /// The tape's buffers.
+    pub fn pools(&self) -> &'a Pools<T> {
+        self.pools
+    }
+
+    /// Adds to input i's gradient. The first share is moved in, later ones are added to it.
+    /// Ignored if the input needs none.
+    ///
+    /// # Panics
+    /// If the gradient has another shape than the input.
+    #[track_caller]
+    pub fn add(&mut self, i: usize, gradient: Tensor<T>) {
+        let node = self.lent.inputs[i];
+        assert_eq!(
+            gradient.shape(),
+            self.lent.nodes[node].shape,
+            "shapes of the gradient and of input {i}"
+        );
+        if self.needs(i) {
+            accumulate(self.pools, &mut self.grads[node], Gradient::Dense(gradient));
+        }
+    }
+
+    /// Adds to some rows of input i's gradient, `ids` strictly increasing, `rows` ids.len() x width.
+    ///
+    /// # Panics
+    /// If input i is no matrix with such rows.
+    #[track_caller]
+    pub fn add_rows(&mut self, i: usize, ids: Buffer<u32>, rows: Tensor<T>) {
+        let node = self.lent.inputs[i];
+        let shape = self.lent.nodes[node].shape;
+        assert!(
+            shape.len() == 2 && rows.shape()[..] == [ids.len(), shape[1]],
+            "row gradient of shape {:?} for {} ids of input {i}, of shape {shape:?}",
+            rows.shape(),
+            ids.len()
+        );
+        debug_assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "row ids must increase");
+        if self.needs(i) {
+            accumulate(
+                self.pools,
+                &mut self.grads[node],
+                Gradient::Rows(Rows { ids, rows, height: shape[0] }),
+            );
+        }
+    }
+}
+
+/// Adds a share to a gradient; the first is moved in.
+pub(super) fn accumulate<T: Real>(
+    pools: &Pools<T>,
+    sum: &mut Option<Gradient<T>>,
+    term: Gradient<T>,
+) {
+    *sum = Some(match sum.take() {
+        None => term,
+        Some(sum) => sum.plus(term, &pools.ids, &pools.values),
+    });
+}
