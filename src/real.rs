@@ -75,6 +75,8 @@ pub trait Real: Element + SimdFloatElement + std::ops::Neg<Output = Self> {
     fn from_usize(n: usize) -> Self {
         Self::from_f64(n as f64)
     }
+    /// The whole number at most as large; 0 for negative ones and NaN.
+    fn to_u32(self) -> u32;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool {
         self.to_f64().is_finite()
@@ -115,6 +117,10 @@ impl Real for f32 {
     #[inline(always)]
     fn to_f64(self) -> f64 {
         f64::from(self)
+    }
+    #[inline(always)]
+    fn to_u32(self) -> u32 {
+        self as u32
     }
     #[inline(always)]
     fn sqrt(self) -> f32 {
@@ -172,6 +178,10 @@ impl Real for f64 {
     #[inline(always)]
     fn to_f64(self) -> f64 {
         self
+    }
+    #[inline(always)]
+    fn to_u32(self) -> u32 {
+        self as u32
     }
     #[inline(always)]
     fn sqrt(self) -> f64 {

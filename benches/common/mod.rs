@@ -55,18 +55,24 @@ pub fn in_turn<T>(repeats: usize, things: &mut [T], mut call: impl FnMut(&mut T)
     times
 }
 
-/// Prints median, minimum and maximum in milliseconds, and of `flops` a call the GFLOP/s.
-pub fn report(bench: &str, what: &str, threads: usize, seconds: &[f64], flops: Option<f64>) {
+/// The middle one.
+pub fn median(seconds: &[f64]) -> f64 {
     let mut sorted = seconds.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let (median, n) = (sorted[sorted.len() / 2], sorted.len());
+    sorted[sorted.len() / 2]
+}
+
+/// Prints median, minimum and maximum in milliseconds, and of `flops` a call the GFLOP/s.
+pub fn report(bench: &str, what: &str, threads: usize, seconds: &[f64], flops: Option<f64>) {
+    let [min, max] = [f64::min, f64::max].map(|f| seconds.iter().copied().fold(seconds[0], f));
+    let (median, n) = (median(seconds), seconds.len());
     let ms = |seconds: f64| format!("{:.4}", 1e3 * seconds);
     let rate =
         flops.map_or(String::new(), |flops| format!(",\"gflops\":{:.1}", flops / median / 1e9));
     println!(
         "{{\"bench\":\"{bench}\",\"what\":\"{what}\",\"threads\":{threads},\"median_ms\":{},\"min_ms\":{},\"max_ms\":{},\"repeats\":{n}{rate}}}",
         ms(median),
-        ms(sorted[0]),
-        ms(sorted[n - 1]),
+        ms(min),
+        ms(max),
     );
 }

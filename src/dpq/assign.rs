@@ -49,7 +49,7 @@ pub(super) fn assign<T: Real>(
         Normalization::Running(running) => Some(running),
         _ => taken.as_ref(),
     };
-    let normalizer = Normalizer::new(&pools.values, &codebook, used);
+    let normalizer = Normalizer::new(&pools.values, codebook.size, used);
     let mut codes = pools.ids.take(distinct.ids.len() * groups);
     if !choose(&pools.values, score, queries, &codebook, &normalizer, &mut codes) {
         tape.fail(Error::NotFinite { what: "a score".into(), value: f64::NAN });

@@ -1,7 +1,7 @@
 //! Codes of every symbol, packed to as few bits as their range needs.
 
 use crate::error::{Error, Result};
-use crate::kernels::blocks::copy_short;
+use crate::kernels::elementwise::copy_short;
 use crate::kernels::level;
 use crate::parallel;
 use crate::real::Real;

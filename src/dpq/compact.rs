@@ -4,7 +4,7 @@ use super::DpqConfig;
 use super::codes::CodeTable;
 use crate::embedding::{Embedding, Looked};
 use crate::error::{Error, Result};
-use crate::kernels::blocks::copy_short;
+use crate::kernels::elementwise::copy_short;
 use crate::kernels::level;
 use crate::parallel;
 use crate::real::Real;

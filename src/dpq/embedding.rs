@@ -115,7 +115,7 @@ impl DpqEmbedding {
         let statistics = self
             .statistics
             .map(|[m, v]| batch_statistics(params.get(m).clone(), params.get(v).clone()));
-        let normalizer = Normalizer::new(&pools.values, &codebook, statistics.as_ref());
+        let normalizer = Normalizer::new(&pools.values, codebook.size, statistics.as_ref());
         let queries = Queries::new(params.get(self.queries), None, self.config.groups);
         let mut codes = vec![0; self.vocabulary * self.config.groups];
         if !choose(&pools.values, self.score(), queries, &codebook, &normalizer, &mut codes) {

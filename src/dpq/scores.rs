@@ -1,13 +1,12 @@
 //! Scores of queries against codewords, and the choice of the best.
 //!
-//! All scores come from [`score_rows`], for the composed and the fused forms alike: the score of a
+//! All scores come from [`score`], for the composed and the fused forms alike: the score of a
 //! (query, codeword) pair is one chain of fused additions over the group's width, whatever the
 //! instruction set, the batch, or the place within it. Codes for given parameters and statistics
 //! are therefore the same everywhere.
 
 use super::BATCH_NORM_EPS;
-use crate::kernels::blocks::{copy_padded, copy_short, padded};
-use crate::kernels::level;
+use crate::kernels::{level, panel};
 use crate::ops::BatchStatistics;
 use crate::parallel;
 use crate::real::Real;
@@ -26,21 +25,12 @@ pub(crate) enum Score {
     SquaredDistance,
 }
 
-/// Rows that share the loads of a codebook.
-pub(crate) const ROWS: usize = 6;
+/// Tokens that are worked on together: all their groups while their rows are near, and a group's
+/// codewords once for all of them.
+pub(crate) const BLOCK: usize = 128;
 
-/// Rows of a piece of work. Sums over rows are made within pieces first, so this is part of the
-/// result's bits.
-pub(crate) const CHUNK: usize = 128;
-
-/// The most rows of scores that are worked on at once.
-pub(crate) const BLOCK: usize = 16 * ROWS;
-
-/// How many rows of `columns` scores are worked on at once: as many as stay in the first-level
-/// cache.
-pub(crate) fn block(columns: usize) -> usize {
-    (ROWS * (256 / columns).max(1)).min(BLOCK)
-}
+/// Tokens whose codes are a piece of work for a thread.
+const CHUNK: usize = 32;
 
 /// Queries: rows of a matrix, all or some of them, each cut into groups.
 #[derive(Clone, Copy)]
@@ -62,6 +52,12 @@ impl<'a, T: Real> Queries<'a, T> {
         self.ids.map_or(self.data.len() / self.width.max(1), <[u32]>::len)
     }
 
+    /// How many rows a piece has whose sums are made first: part of the result's bits. About eight
+    /// pieces, unless they come out too short to be worth it, or too long for single precision.
+    pub(crate) fn piece(&self) -> usize {
+        (self.len() / 8).next_multiple_of(64).clamp(64, 512)
+    }
+
     /// s, the width of a group.
     pub(crate) fn group_width(&self) -> usize {
         self.width / self.groups
@@ -74,60 +70,44 @@ impl<'a, T: Real> Queries<'a, T> {
         &self.data[id * self.width..][..self.width]
     }
 
-    /// Copies the parts g of some rows into `tile`, `wide` apart, a padded width. What stands behind
-    /// a part is unspecified.
+    /// The parts g of some rows, at most one a lane, as a panel of s rows.
     #[inline(always)]
-    pub(crate) fn gather(&self, rows: Range<usize>, g: usize, tile: &mut [T], wide: usize) {
-        let (s, start) = (self.group_width(), g * self.group_width());
-        let inside = start + wide <= self.width;
-        for (row, into) in rows.zip(tile.chunks_exact_mut(wide)) {
-            let from = &self.row(row)[start..];
-            if inside {
-                copy_padded(from, into, wide);
-            } else {
-                copy_short(&from[..s], &mut into[..s]);
-            }
-        }
+    pub(crate) fn panel(&self, rows: Range<usize>, g: usize, panel: &mut [T]) {
+        let s = self.group_width();
+        panel::gather(rows.map(|row| &self.row(row)[g * s..][..s]), panel);
     }
 }
 
-/// A codebook as the kernels read it: the K codewords of a group side by side.
+/// A codebook as the kernels read it: the t-th numbers of a group's K codewords side by side.
 pub(crate) struct Codebook<T: Real> {
     codebooks: usize,
+    /// K
     pub(crate) size: usize,
-    /// K rounded up to whole vectors.
-    pub(crate) padded: usize,
-    width: usize,
-    /// G x s x padded, filled up with zeros.
+    /// s
+    pub(crate) width: usize,
+    /// G x s x K
     columns: Buffer<T>,
-    /// ||C||^2, G x padded.
+    /// ||C||^2, G x K
     squares: Buffer<T>,
 }
 
 impl<T: Real> Codebook<T> {
-    /// Packs G x K x s codewords.
+    /// Turns G x K x s codewords around.
     pub(crate) fn new(pool: &Pool<T>, codewords: &Tensor<T>) -> Self {
         let [codebooks, size, width] = codewords.shape()[..] else {
             panic!("codebook of shape {:?}, not G x K x s", codewords.shape())
         };
-        let padded = size.next_multiple_of(T::LANES);
-        let mut columns = pool.take(codebooks * width * padded);
-        let mut squares = pool.take(codebooks * padded);
-        columns.fill(T::ZERO);
+        let mut columns = pool.take(codebooks * width * size);
+        let mut squares = pool.take(codebooks * size);
         squares.fill(T::ZERO);
         for (i, codeword) in codewords.rows().enumerate() {
             let (g, j) = (i / size, i % size);
             for (t, &x) in codeword.iter().enumerate() {
-                columns[(g * width + t) * padded + j] = x;
-                squares[g * padded + j] = x.mul_add(x, squares[g * padded + j]);
+                columns[(g * width + t) * size + j] = x;
+                squares[i] = x.mul_add(x, squares[i]);
             }
         }
-        Codebook { codebooks, size, padded, width, columns, squares }
-    }
-
-    /// Numbers that the packed codewords take.
-    pub(crate) fn elements(&self) -> usize {
-        self.codebooks * self.width * self.padded
+        Codebook { codebooks, size, width, columns, squares }
     }
 
     /// Which codebook serves group g.
@@ -135,217 +115,169 @@ impl<T: Real> Codebook<T> {
         g.min(self.codebooks - 1)
     }
 
-    /// s x padded
+    /// The codewords of group g, s x K.
     #[inline(always)]
     pub(crate) fn columns(&self, g: usize) -> &[T] {
-        &self.columns[self.of(g) * self.width * self.padded..][..self.width * self.padded]
+        &self.columns[self.of(g) * self.width * self.size..][..self.width * self.size]
     }
 
     #[inline(always)]
     fn squares(&self, g: usize) -> &[T] {
-        &self.squares[self.of(g) * self.padded..][..self.padded]
+        &self.squares[self.of(g) * self.size..][..self.size]
     }
 }
 
-/// out\[r, j\] = score of query r against codeword j of group g, for the queries of `tile` (`stride`
-/// apart, as many as fit), every one to `codebook.padded` columns.
+/// out\[j\] = the score of codeword j of group g, for a panel of queries, s rows; out has K rows.
 #[inline(always)]
-pub(crate) fn score_rows<S: Simd, T: Real>(
+pub(crate) fn score<S: Simd, T: Real>(
     simd: S,
     score: Score,
-    tile: &[T],
-    stride: usize,
     codebook: &Codebook<T>,
     g: usize,
+    queries: &[T],
     out: &mut [T],
 ) {
-    let whole = out.len() / codebook.padded / ROWS * ROWS;
-    let (out, out_rest) = out.split_at_mut(whole * codebook.padded);
-    simd.vectorize(
-        #[inline(always)]
-        || {
-            let blocks =
-                tile.chunks(ROWS * stride).zip(out.chunks_exact_mut(ROWS * codebook.padded));
-            for (tile, out) in blocks {
-                score_some::<S, T, ROWS>(simd, score, tile, stride, codebook, g, out);
-            }
-            let rows = tile[whole * stride..]
-                .chunks(stride)
-                .zip(out_rest.chunks_exact_mut(codebook.padded));
-            for (tile, out) in rows {
-                score_some::<S, T, 1>(simd, score, tile, stride, codebook, g, out);
-            }
-        },
-    );
-}
-
-#[inline(always)]
-fn score_some<S: Simd, T: Real, const R: usize>(
-    simd: S,
-    score: Score,
-    tile: &[T],
-    stride: usize,
-    codebook: &Codebook<T>,
-    g: usize,
-    out: &mut [T],
-) {
-    let zero = T::Wide::<S>::splat(simd, T::ZERO);
-    let mut queries = [&tile[..0]; R];
-    let mut norms = [T::ZERO; R];
-    for r in 0..R {
-        queries[r] = &tile[r * stride..][..codebook.width];
-        if score == Score::SquaredDistance {
-            norms[r] = queries[r].iter().fold(T::ZERO, |sum, &q| q.mul_add(q, sum));
+    panel::product::<S, T, true>(simd, codebook.columns(g), codebook.size, queries, out);
+    if score == Score::SquaredDistance {
+        let mut norms = T::Wide::<S>::splat(simd, T::ZERO);
+        for q in queries.chunks_exact(T::LANES) {
+            let q = T::Wide::<S>::from_slice(simd, q);
+            norms = q.mul_add_precise(q, norms);
         }
-    }
-    let (columns, squares) = (codebook.columns(g), codebook.squares(g));
-    for at in (0..codebook.padded).step_by(T::LANES) {
-        let mut sums = [zero; R];
-        for (t, column) in columns.chunks_exact(codebook.padded).enumerate() {
-            let codewords = T::Wide::<S>::from_slice(simd, &column[at..at + T::LANES]);
-            for r in 0..R {
-                let q = T::Wide::<S>::splat(simd, queries[r][t]);
-                sums[r] = q.mul_add_precise(codewords, sums[r]);
-            }
-        }
-        for r in 0..R {
-            if score == Score::SquaredDistance {
-                let squares = T::Wide::<S>::from_slice(simd, &squares[at..at + T::LANES]);
-                sums[r] = (sums[r] + sums[r] - squares) - norms[r];
-            }
-            sums[r].store_slice(&mut out[r * codebook.padded + at..][..T::LANES]);
+        for (out, &square) in out.chunks_exact_mut(T::LANES).zip(codebook.squares(g)) {
+            let dot = T::Wide::<S>::from_slice(simd, out);
+            ((dot + dot - square) - norms).store_slice(out);
         }
     }
 }
 
 /// What is subtracted from a codeword's scores, and what they are then multiplied by.
 pub(crate) struct Normalizer<T: Real> {
-    /// mean\[j\]; infinite for columns beyond K, which are then never chosen.
+    /// mean\[j\]
     pub(crate) means: Buffer<T>,
     /// 1 / sqrt(var\[j\] + eps)
     pub(crate) reciprocals: Buffer<T>,
 }
 
 impl<T: Real> Normalizer<T> {
-    /// From statistics of the scores, or none.
+    /// From statistics of the scores of `size` codewords, or none.
     pub(crate) fn new(
         pool: &Pool<T>,
-        codebook: &Codebook<T>,
+        size: usize,
         statistics: Option<&BatchStatistics<T>>,
     ) -> Self {
-        let (mut means, mut reciprocals) = (pool.take(codebook.padded), pool.take(codebook.padded));
-        means.fill(T::ONE / T::ZERO);
-        means[..codebook.size].fill(T::ZERO);
+        let (mut means, mut reciprocals) = (pool.take(size), pool.take(size));
+        means.fill(T::ZERO);
         reciprocals.fill(T::ONE);
         if let Some(statistics) = statistics {
-            means[..codebook.size].copy_from_slice(statistics.mean.data());
-            reciprocals[..codebook.size].copy_from_slice(&statistics.reciprocals());
+            means.copy_from_slice(statistics.mean.data());
+            reciprocals.copy_from_slice(&statistics.reciprocals());
         }
         Normalizer { means, reciprocals }
     }
 
-    /// row\[j\] <- (row\[j\] - mean\[j\]) / sd\[j\] for rows of scores.
+    /// r\[j\] <- (r\[j\] - mean\[j\]) / sd\[j\] for a panel of scores; returns the largest of each
+    /// token.
     #[inline(always)]
-    pub(crate) fn apply<S: Simd>(&self, simd: S, rows: &mut [T]) {
-        for row in rows.chunks_exact_mut(self.means.len()) {
-            for (at, row) in row.chunks_exact_mut(T::LANES).enumerate() {
-                let lanes = at * T::LANES..(at + 1) * T::LANES;
-                let mean = T::Wide::<S>::from_slice(simd, &self.means[lanes.clone()]);
-                let reciprocal = T::Wide::<S>::from_slice(simd, &self.reciprocals[lanes]);
-                ((T::Wide::<S>::from_slice(simd, row) - mean) * reciprocal).store_slice(row);
-            }
+    pub(crate) fn apply<S: Simd>(&self, simd: S, scores: &mut [T]) -> T::Wide<S> {
+        let mut largest = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
+        let rows = scores.chunks_exact_mut(T::LANES);
+        for ((row, &mean), &reciprocal) in rows.zip(&*self.means).zip(&*self.reciprocals) {
+            let score = (T::Wide::<S>::from_slice(simd, row) - mean) * reciprocal;
+            largest = largest.max(score);
+            score.store_slice(row);
         }
+        largest
     }
-}
 
-/// The first column with the largest value; `None` if a value is NaN, or none is above minus
-/// infinity.
-///
-/// Which column it is cannot be guessed, so nothing branches on it.
-#[inline(always)]
-fn argmax<S: Simd, T: Real>(simd: S, row: &[T]) -> Option<u32> {
-    let lowest = -T::ONE / T::ZERO;
-    let mut best = T::Wide::<S>::splat(simd, lowest);
-    let mut nans = 0;
-    for row in row.chunks_exact(T::LANES) {
-        let scores = T::Wide::<S>::from_slice(simd, row);
-        nans |= scores.simd_ne(scores).to_bitmask();
-        best = best.max(scores);
+    /// The number of the largest normalised score of every token of a panel, the first of equals;
+    /// false for tokens that have a NaN among their scores, or none above minus infinity.
+    #[inline(always)]
+    fn choose<S: Simd>(&self, simd: S, scores: &[T], codes: &mut [T], sound: &mut [bool]) {
+        let lowest = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
+        let (mut best, mut code) = (lowest, T::Wide::<S>::splat(simd, T::ZERO));
+        let (mut j, mut nans) = (code, code.simd_ne(code));
+        let rows = scores.chunks_exact(T::LANES);
+        for ((row, &mean), &reciprocal) in rows.zip(&*self.means).zip(&*self.reciprocals) {
+            let score = (T::Wide::<S>::from_slice(simd, row) - mean) * reciprocal;
+            let better = score.simd_gt(best);
+            best = better.select(score, best);
+            code = better.select(j, code);
+            nans = nans | score.simd_ne(score);
+            j += T::Wide::<S>::splat(simd, T::ONE);
+        }
+        code.store_slice(codes);
+        let failed = (nans | best.simd_eq(lowest)).to_bitmask();
+        sound.iter_mut().enumerate().for_each(|(lane, sound)| *sound = failed >> lane & 1 == 0);
     }
-    let best = best.reduce_max();
-    let mut code = 0;
-    for (at, row) in row.chunks_exact(T::LANES).enumerate().rev() {
-        let scores = T::Wide::<S>::from_slice(simd, row);
-        let equal = scores.simd_eq(T::Wide::<S>::splat(simd, best)).to_bitmask();
-        let first = (at * T::LANES) as u32 + equal.trailing_zeros();
-        code = if equal != 0 { first } else { code };
-    }
-    (nans == 0 && best > lowest).then_some(code)
 }
 
 /// codes\[i, g\] = argmax_j of the normalised scores, the lowest j on ties. False if a NaN came up.
 pub(crate) fn choose<T: Real>(
     pool: &Pool<T>,
-    score: Score,
+    kind: Score,
     queries: Queries<'_, T>,
     codebook: &Codebook<T>,
     normalizer: &Normalizer<T>,
     codes: &mut [u32],
 ) -> bool {
-    let (wide, groups, columns) =
-        (padded::<T>(queries.group_width()), queries.groups, codebook.padded);
-    let sound = AtomicBool::new(true);
+    let (groups, k) = (queries.groups, codebook.size);
+    let all_sound = AtomicBool::new(true);
     parallel::for_each_chunk(codes, CHUNK * groups, |i, codes| {
-        let size = block(columns);
-        let (mut tile, mut scores) = (pool.take(size * wide), pool.take(size * columns));
+        let mut part = pool.take(codebook.width * T::LANES);
+        let (mut scores, mut chosen) = (pool.take(k * T::LANES), pool.take(T::LANES));
+        let mut sound = [true; 16];
         for g in 0..groups {
-            for (b, codes) in codes.chunks_mut(size * groups).enumerate() {
-                let first = i * CHUNK + b * size;
+            for (b, codes) in codes.chunks_mut(T::LANES * groups).enumerate() {
+                let first = i * CHUNK + b * T::LANES;
                 let n = codes.len() / groups;
-                let (tile, scores) = (&mut tile[..n * wide], &mut scores[..n * columns]);
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.gather(first..first + n, g, tile, wide);
-                    score_rows(simd, score, tile, wide, codebook, g, scores);
-                    normalizer.apply(simd, scores);
-                    for (row, codes) in scores.chunks_exact(columns).zip(codes.chunks_exact_mut(groups)) {
-                        codes[g] = argmax(simd, row).unwrap_or_else(|| {
-                            sound.store(false, Ordering::Relaxed);
-                            0
-                        });
-                    }
+                    queries.panel(first..first + n, g, &mut part);
+                    score(simd, kind, codebook, g, &part, &mut scores);
+                    normalizer.choose(simd, &scores, &mut chosen, &mut sound[..T::LANES]);
                 }));
+                for (lane, codes) in codes.chunks_exact_mut(groups).enumerate() {
+                    codes[g] = chosen[lane].to_u32();
+                    if !sound[lane] {
+                        codes[g] = 0;
+                        all_sound.store(false, Ordering::Relaxed);
+                    }
+                }
             }
         }
     });
-    sound.into_inner()
+    all_sound.into_inner()
 }
 
 /// r\[i, g, j\], the scores of n x D x s queries against a G x K x s codebook.
-pub(crate) fn scores<'t, T: Real>(score: Score, q: Var<'t, T>, codebook: Var<'t, T>) -> Var<'t, T> {
+pub(crate) fn scores<'t, T: Real>(kind: Score, q: Var<'t, T>, codebook: Var<'t, T>) -> Var<'t, T> {
     let (tape, qv) = (q.tape(), q.value());
     let [n, groups, s] = qv.shape()[..] else {
         panic!("queries of shape {:?}, not n x D x s", qv.shape())
     };
-    let packed = Codebook::new(&tape.pools().values, &codebook.value());
+    let pool = &tape.pools().values;
+    let book = Codebook::new(pool, &codebook.value());
     let flat = qv.reshape([n, groups * s]);
     let queries = Queries::new(&flat, None, groups);
-    let mut r = tape.buffer([n, groups, packed.size]);
-    let wide = padded::<T>(s);
-    let (mut tile, mut padded) = (vec![T::ZERO; wide], vec![T::ZERO; packed.padded]);
-    for (i, r) in r.data_mut().chunks_exact_mut(packed.size).enumerate() {
-        let (row, g) = (i / groups, i % groups);
-        queries.gather(row..row + 1, g, &mut tile, wide);
-        dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-            score_rows(simd, score, &tile, wide, &packed, g, &mut padded);
-        }));
-        r.copy_from_slice(&padded[..packed.size]);
+    let mut r = tape.buffer([n, groups, book.size]);
+    let (mut part, mut panel) = (pool.take(s * T::LANES), pool.take(book.size * T::LANES));
+    for (i, r) in r.data_mut().chunks_mut(T::LANES * groups * book.size).enumerate() {
+        let tokens = i * T::LANES..n.min((i + 1) * T::LANES);
+        for g in 0..groups {
+            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                queries.panel(tokens.clone(), g, &mut part);
+                score(simd, kind, &book, g, &part, &mut panel);
+            }));
+            let rows = r.chunks_exact_mut(book.size).skip(g).step_by(groups);
+            panel::scatter(&panel, rows);
+        }
     }
-    let [r] = tape.record(Scores { score }, &[q, codebook], [r]);
+    let [r] = tape.record(Scores { kind }, &[q, codebook], [r]);
     r
 }
 
 struct Scores {
-    score: Score,
+    kind: Score,
 }
 impl<T: Real> Op<T> for Scores {
     fn backward(&self, ctx: &mut Context<'_, T>) {
@@ -366,7 +298,7 @@ impl<T: Real> Op<T> for Scores {
                 let place = (g * size + j) * s;
                 let (c, dc) = (&codebook.data()[place..][..s], &mut dc.data_mut()[place..][..s]);
                 for t in 0..s {
-                    let (by_q, by_c) = match self.score {
+                    let (by_q, by_c) = match self.kind {
                         Score::Dot => (dr * c[t], dr * q[t]),
                         Score::SquaredDistance => {
                             (two * dr * (c[t] - q[t]), two * dr * (q[t] - c[t]))
@@ -424,7 +356,7 @@ mod tests {
         let (queries, codewords) = (wave(&[n, groups * s], 0.37), wave(&[groups, k, s], 1.3));
         for score in [Score::Dot, Score::SquaredDistance] {
             let codebook = Codebook::new(&pools.values, &codewords);
-            let normalizer = Normalizer::new(&pools.values, &codebook, None);
+            let normalizer = Normalizer::new(&pools.values, codebook.size, None);
             let choose = |ids: Option<&[u32]>| {
                 let queries = Queries::new(&queries, ids, groups);
                 let mut codes = vec![0; queries.len() * groups];
@@ -443,7 +375,7 @@ mod tests {
     fn a_nan_query_is_reported_and_ties_go_to_the_lowest() {
         let pools = Pools::default();
         let codebook = Codebook::new(&pools.values, &Tensor::from([[[1.0_f32], [2.0], [2.0]]]));
-        let normalizer = Normalizer::new(&pools.values, &codebook, None);
+        let normalizer = Normalizer::new(&pools.values, codebook.size, None);
         let mut codes = [9; 2];
         let mut run = |x: f32| {
             let queries = Tensor::from([[x, 1.0]]);

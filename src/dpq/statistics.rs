@@ -15,15 +15,17 @@
 //! added up; and where there is a single part of a single query, whose scores are their own means,
 //! so that they normalise to exactly 0.
 
-use super::scores::{CHUNK, Codebook, Queries, Score, batch_statistics, score_rows};
-use crate::kernels::blocks::{add_outer, padded};
-use crate::kernels::level;
+use super::scores::{BLOCK, Codebook, Queries, Score, batch_statistics, score};
+use crate::kernels::elementwise::add;
+use crate::kernels::softmax::scale;
+use crate::kernels::{level, panel};
 use crate::ops::{BatchStatistics, Distinct};
 use crate::parallel;
 use crate::real::Real;
 use crate::tape::Pools;
 use crate::tensor::{Buffer, Tensor};
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::{Simd, dispatch, prelude::*};
+use std::ops::Range;
 
 /// Moments of the parts of the queries, every row counted as often as it occurs.
 pub(crate) struct Moments {
@@ -40,67 +42,48 @@ pub(crate) struct Moments {
 /// The statistics of the scores, and the moments they came from, where they did.
 pub(crate) fn statistics<T: Real>(
     pools: &Pools<T>,
-    score: Score,
+    kind: Score,
     queries: Queries<'_, T>,
     distinct: &Distinct,
     codebook: &Codebook<T>,
 ) -> (BatchStatistics<T>, Option<Moments>) {
     if queries.group_width() > 2 * codebook.size || queries.len() * queries.groups == 1 {
-        return (from_scores(pools, score, queries, distinct, codebook), None);
+        return (from_scores(pools, kind, queries, distinct, codebook), None);
     }
     let (s, groups, k) = (queries.group_width(), queries.groups, codebook.size);
     let total = distinct.total() as f64;
-    let mean = weighted_sums(pools, queries.len(), groups * s, |rows, sums| {
-        for row in rows {
-            let (weight, query) = (T::from_usize(distinct.count(row)), queries.row(row));
-            sums.iter_mut().zip(query).for_each(|(sum, &q)| *sum += weight * q);
-        }
-    });
-    // Padded like the parts; what stands in their padding may be anything.
-    let wide = padded::<T>(s);
-    let (mut centre, mut part) = (vec![T::ZERO; groups * wide], vec![false; wide]);
-    part[..s].fill(true);
-    for (centre, sums) in centre.chunks_exact_mut(wide).zip(mean.chunks_exact(s)) {
-        centre.iter_mut().zip(sums).for_each(|(c, sum)| *c = T::from_f64(sum / total));
-    }
-
-    // Of every group: q'^T q', b q' and q' in rows of `wide`, then the sums of b and of b^2.
-    let (bs, ones, of_b) = (s * wide, (s + 1) * wide, (s + 2) * wide);
-    let len = of_b + 2;
-    let second = weighted_sums(pools, queries.len(), groups * len, |rows, sums| {
-        let n = rows.len();
-        let (mut right, mut left) = (pools.values.take(n * wide), pools.values.take(n * wide));
-        for (g, sums) in sums.chunks_exact_mut(len).enumerate() {
-            let centre = &centre[g * wide..][..wide];
-            let (squares, rest) = sums.split_at_mut(bs);
-            let (b_rows, rest) = rest.split_at_mut(wide);
-            let (one_rows, b_sums) = rest.split_at_mut(wide);
-            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                queries.gather(rows.clone(), g, &mut right, wide);
-                let parts = right.chunks_exact_mut(wide).zip(left.chunks_exact_mut(wide));
-                for (row, (q, left)) in rows.clone().zip(parts) {
-                    let weight = T::from_usize(distinct.count(row));
-                    for t in 0..wide {
-                        q[t] = if part[t] { q[t] - centre[t] } else { T::ZERO };
-                        left[t] = weight * q[t];
-                        one_rows[t] += left[t];
+    let centre = mean_of_first(pools, queries);
+    // What is multiplied with what, x = (q', b, 1), for SX without b: where b and 1 stand, and how
+    // many there are.
+    let (b, one) = (s, s + usize::from(kind == Score::SquaredDistance));
+    let width = one + 1;
+    let second = weighted_sums(pools, queries, groups * width * width, |rows, sums| {
+        let [mut x, mut weighted] = [(); 2].map(|()| pools.values.take(BLOCK * width));
+        let (mut q, mut products) =
+            (pools.values.take(s * T::LANES), pools.values.take(width * width));
+        for first in rows.clone().step_by(BLOCK) {
+            let block = first..rows.end.min(first + BLOCK);
+            let len = panel::tokens::<T>(block.clone()).len() * width * T::LANES;
+            for (g, sums) in sums.chunks_exact_mut(width * width).enumerate() {
+                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                    let tokens = panel::tokens::<T>(block.clone());
+                    let x_panels = x.chunks_exact_mut(width * T::LANES);
+                    let weighted_panels = weighted.chunks_exact_mut(width * T::LANES);
+                    for ((tokens, x), weighted) in tokens.zip(x_panels).zip(weighted_panels) {
+                        queries.panel(tokens.clone(), g, &mut q);
+                        centred(simd, &q, &centre[g * s..][..s], x);
+                        panel::scale(simd, x, &distinct.weights(tokens), weighted);
                     }
-                    if score == Score::SquaredDistance {
-                        let b = q.iter().fold(T::ZERO, |sum, &q| q.mul_add(q, sum));
-                        let weighted = weight * b;
-                        b_rows.iter_mut().zip(&*q).for_each(|(sum, &q)| *sum += weighted * q);
-                        b_sums[0] += weighted;
-                        b_sums[1] += weighted * b;
-                    }
-                }
-                add_outer(simd, &left, wide, &right, squares, wide);
-            }));
+                    panel::outer(simd, (&weighted[..len], width), (&x[..len], width), &mut products);
+                    sums.iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);
+                }));
+            }
         }
     });
 
     let mut moments = Moments {
         total,
-        mean,
+        mean: pools.moments.take(groups * s),
         covariance: pools.moments.take(groups * s * s),
         score_means: pools.moments.take(groups * k),
     };
@@ -110,38 +93,38 @@ pub(crate) fn statistics<T: Real>(
         .flat_map(|g| codebook.columns(g).iter().map(|x| x.to_f64()))
         .collect();
     for g in 0..groups {
-        let sums = &second[g * len..][..len];
+        let sums = |a: usize, b: usize| second[(g * width + a) * width + b] / total;
         let covariance = &mut moments.covariance[g * s * s..][..s * s];
-        let centre = &centre[g * wide..][..s];
-        let off = |t: usize| sums[ones + t] / total;
+        let centre = &centre[g * s..][..s];
+        let off = |t: usize| sums(one, t);
         for a in 0..s {
             moments.mean[g * s + a] = centre[a].to_f64() + off(a);
             for b in 0..s {
-                covariance[a * s + b] = sums[a * wide + b] / total - off(a) * off(b);
+                covariance[a * s + b] = sums(a, b) - off(a) * off(b);
             }
         }
-        let book = &columns[codebook.of(g) * s * codebook.padded..][..s * codebook.padded];
+        let book = &columns[codebook.of(g) * s * k..][..s * k];
         let mean = &moments.mean[g * s..][..s];
-        let shift = |t: usize| if score == Score::Dot { 0.0 } else { centre[t].to_f64() };
+        let shift = |t: usize| if kind == Score::Dot { 0.0 } else { centre[t].to_f64() };
         let (means, variances) =
             (&mut moments.score_means[g * k..][..k], &mut variances[g * k..][..k]);
-        quadratic_forms(covariance, book, codebook.padded, shift, variances);
-        match score {
+        quadratic_forms(covariance, book, shift, variances);
+        match kind {
             Score::Dot => {
                 means.fill(0.0);
                 for t in 0..s {
-                    let column = &book[t * codebook.padded..][..k];
+                    let column = &book[t * k..][..k];
                     means.iter_mut().zip(column).for_each(|(m, c)| *m += mean[t] * c);
                 }
             }
             Score::SquaredDistance => {
-                let b_mean = sums[of_b] / total;
-                let b_var = sums[of_b + 1] / total - b_mean * b_mean;
+                let b_mean = sums(one, b);
+                let b_var = sums(b, b) - b_mean * b_mean;
                 means.fill(-b_mean);
                 variances.iter_mut().for_each(|v| *v = 4.0 * *v + b_var);
                 for t in 0..s {
-                    let with_b = sums[bs + t] / total - off(t) * b_mean;
-                    for (j, c) in book[t * codebook.padded..][..k].iter().enumerate() {
+                    let with_b = sums(b, t) - off(t) * b_mean;
+                    for (j, c) in book[t * k..][..k].iter().enumerate() {
                         let c = c - shift(t);
                         means[j] += 2.0 * off(t) * c - c * c;
                         variances[j] -= 4.0 * with_b * c;
@@ -162,19 +145,39 @@ pub(crate) fn statistics<T: Real>(
     (batch_statistics(mean, var), Some(moments))
 }
 
-/// out\[j\] = (C_j - shift)^T M (C_j - shift) for the first out.len() codewords of s x padded columns.
-fn quadratic_forms(
-    m: &[f64],
-    columns: &[f64],
-    padded: usize,
-    shift: impl Fn(usize) -> f64,
-    out: &mut [f64],
-) {
-    let (s, k) = (columns.len() / padded, out.len());
-    let shifted: Vec<f64> = (0..s)
-        .flat_map(|t| columns[t * padded..][..k].iter().map(move |c| (c, t)))
-        .map(|(c, t)| c - shift(t))
-        .collect();
+/// A point near the mean of every element: that of the first piece of rows.
+fn mean_of_first<T: Real>(pools: &Pools<T>, queries: Queries<'_, T>) -> Buffer<T> {
+    let rows = queries.len().min(queries.piece());
+    let mut mean = pools.values.take(queries.groups * queries.group_width());
+    mean.fill(T::ZERO);
+    (0..rows).for_each(|row| add(&mut mean, queries.row(row)));
+    scale(&mut mean, T::ONE / T::from_usize(rows));
+    mean
+}
+
+/// A panel of queries about a point: q' = q - centre and a row of ones; between the two, if there
+/// is room for it, b = ||q'||^2.
+#[inline(always)]
+pub(super) fn centred<S: Simd, T: Real>(simd: S, q: &[T], centre: &[T], out: &mut [T]) {
+    let (parts, rest) = out.split_at_mut(q.len());
+    let mut b = T::Wide::<S>::splat(simd, T::ZERO);
+    let rows = q.chunks_exact(T::LANES).zip(parts.chunks_exact_mut(T::LANES));
+    for ((q, part), &centre) in rows.zip(centre) {
+        let off = T::Wide::<S>::from_slice(simd, q) - centre;
+        b = off.mul_add(off, b);
+        off.store_slice(part);
+    }
+    let one = T::Wide::<S>::splat(simd, T::ONE);
+    for (row, value) in rest.chunks_exact_mut(T::LANES).rev().zip([one, b]) {
+        value.store_slice(row);
+    }
+}
+
+/// out\[j\] = (C_j - shift)^T M (C_j - shift) for the codewords of s x K columns.
+fn quadratic_forms(m: &[f64], columns: &[f64], shift: impl Fn(usize) -> f64, out: &mut [f64]) {
+    let k = out.len();
+    let s = columns.len() / k;
+    let shifted: Vec<f64> = columns.iter().enumerate().map(|(i, c)| c - shift(i / k)).collect();
     let mut row = vec![0.0; k];
     out.fill(0.0);
     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
@@ -189,18 +192,19 @@ fn quadratic_forms(
     }));
 }
 
-/// Sums over rows, `len` numbers wide: `add` adds a chunk's rows to zeros, in T; the chunks are then
-/// added in their order, in double precision.
+/// Sums over the queries' rows, `len` numbers wide: `add` adds a piece's rows to zeros, in T; the
+/// pieces are then added in their order, in double precision.
 fn weighted_sums<T: Real>(
     pools: &Pools<T>,
-    rows: usize,
+    queries: Queries<'_, T>,
     len: usize,
-    add: impl Fn(std::ops::Range<usize>, &mut [T]) + Sync,
+    add: impl Fn(Range<usize>, &mut [T]) + Sync,
 ) -> Buffer<f64> {
-    let mut parts = pools.values.take(rows.div_ceil(CHUNK) * len);
+    let (rows, piece) = (queries.len(), queries.piece());
+    let mut parts = pools.values.take(rows.div_ceil(piece) * len);
     parallel::for_each_chunk(&mut parts, len, |i, part| {
         part.fill(T::ZERO);
-        add(i * CHUNK..rows.min((i + 1) * CHUNK), part);
+        add(i * piece..rows.min((i + 1) * piece), part);
     });
     let mut sums = pools.moments.take(len);
     sums.fill(0.0);
@@ -213,44 +217,46 @@ fn weighted_sums<T: Real>(
 /// The statistics from the scores themselves, in two passes.
 fn from_scores<T: Real>(
     pools: &Pools<T>,
-    score: Score,
+    kind: Score,
     queries: Queries<'_, T>,
     distinct: &Distinct,
     codebook: &Codebook<T>,
 ) -> BatchStatistics<T> {
-    let (wide, columns, k) = (padded::<T>(queries.group_width()), codebook.padded, codebook.size);
+    let (s, k) = (codebook.width, codebook.size);
     let n = (distinct.total() * queries.groups) as f64;
-    let (mut tile, mut first) = (pools.values.take(wide), pools.values.take(columns));
-    queries.gather(0..1, 0, &mut tile, wide);
-    dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-        score_rows(simd, score, &tile, wide, codebook, 0, &mut first);
-    }));
-    let sums = |f: &(dyn Fn(T, usize) -> T + Sync)| {
-        let mut sums = weighted_sums(pools, queries.len(), columns, |rows, sums| {
-            let (mut tile, mut scores) =
-                (pools.values.take(rows.len() * wide), pools.values.take(rows.len() * columns));
-            for g in 0..queries.groups {
-                queries.gather(rows.clone(), g, &mut tile, wide);
-                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    score_rows(simd, score, &tile, wide, codebook, g, &mut scores);
-                }));
-                for (row, scores) in rows.clone().zip(scores.chunks_exact(columns)) {
-                    let weight = T::from_usize(distinct.count(row));
-                    sums.iter_mut()
-                        .zip(scores)
-                        .enumerate()
-                        .for_each(|(j, (sum, &r))| *sum += weight * f(r, j));
+    let scores_of = |tokens: Range<usize>, g: usize| {
+        let (mut part, mut scores) =
+            (pools.values.take(s * T::LANES), pools.values.take(k * T::LANES));
+        dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+            queries.panel(tokens, g, &mut part);
+            score(simd, kind, codebook, g, &part, &mut scores);
+        }));
+        scores
+    };
+    let first = scores_of(0..1, 0);
+    let first = |j: usize| first[j * T::LANES];
+    let mean_of = |f: &(dyn Fn(T, usize) -> T + Sync)| {
+        let mut sums = weighted_sums(pools, queries, k, |rows, sums| {
+            for tokens in panel::tokens::<T>(rows) {
+                let weights = distinct.weights::<T>(tokens.clone());
+                for g in 0..queries.groups {
+                    let scores = scores_of(tokens.clone(), g);
+                    for (j, (sum, scores)) in
+                        sums.iter_mut().zip(scores.chunks_exact(T::LANES)).enumerate()
+                    {
+                        let terms = scores.iter().zip(&weights).take(tokens.len());
+                        *sum = terms.fold(*sum, |sum, (&r, &weight)| sum + weight * f(r, j));
+                    }
                 }
             }
         });
         sums.iter_mut().for_each(|sum| *sum /= n);
         sums
     };
-    // Sums of differences from the first score, which for equal scores are exactly 0.
-    let off = sums(&|r, j| r - first[j]);
-    let mean = Tensor::from_fn([k], |j| first[j] + T::from_f64(off[j]));
-    let var =
-        sums(&|r, j| if j < k { (r - mean.data()[j]) * (r - mean.data()[j]) } else { T::ZERO });
+    // Means of differences from the first score, which for equal scores are exactly 0.
+    let off = mean_of(&|r, j| r - first(j));
+    let mean = Tensor::from_fn([k], |j| first(j) + T::from_f64(off[j]));
+    let var = mean_of(&|r, j| (r - mean.data()[j]) * (r - mean.data()[j]));
     batch_statistics(mean, Tensor::from_fn([k], |j| T::from_f64(var[j])))
 }
 

@@ -3,8 +3,8 @@
 //! It computes what [`composed::sx`] defines, but
 //! - works on the distinct ids of the batch, since a token's scores, codes and softmax depend on its
 //!   id alone, and what depends on dy is linear in it: dy is summed over an id's repetitions;
-//! - never holds n x D x K numbers: a block of scores lives in the first-level cache, and is
-//!   computed again on the way back;
+//! - never holds n x D x K numbers: the scores of as many tokens as a vector has lanes live in the
+//!   first-level cache, and are computed again on the way back;
 //! - computes no softmax on the way forward, where only the argmax counts;
 //! - takes the batch-norm statistics from moments (see `statistics.rs`), and folds their gradient
 //!   into one matrix and one vector a group.
@@ -22,26 +22,29 @@
 //! ```
 //!
 //! The two means, times N = n D, are S1\[j\] = sum drh and S2\[j\] = sum drh rh. Since rh is linear
-//! in q, their share of dq is linear in q as well. With a = S1 / (N sd) and b = S2 / (N sd^2):
+//! in q, their share of dq is linear in q as well, and S2 itself follows from sums that dC^k needs.
+//! With q' = q - mean_g the queries about their group's mean, and a = S1 / (N sd), b = S2 / (N sd^2):
 //!
 //! ```text
-//! dq[u,g]    = sum_j (drh / sd) C^k[g,j] - c[u] ( A_g (q[u,g] - mean_g) + h_g )
+//! P[g,j]     = sum_u drh q'[u,g]                        S1[g,j] = sum_u drh, of one group
+//! S2[j]      = sum_g ( < P[g,j], C^k[g,j] > + (m[g,j] - mean[j]) S1[g,j] ) / sd
+//! dq[u,g]    = sum_j (drh / sd) C^k[g,j] - c[u] ( A_g q'[u,g] + h_g )
 //! A_g        = sum_j b[j] C^k[g,j] C^k[g,j]^T
 //! h_g        = sum_j (a[j] + b[j] (m[g,j] - mean[j])) C^k[g,j]
-//! dC^k[g,j]  = sum_u (drh / sd) q[u,g] - (a[j] + b[j] (m[g,j] - mean[j])) n mean_g - b[j] n Cov_g C^k[g,j]
+//! dC^k[g,j]  = P[g,j] / sd + (S1[g,j] / sd - (a[j] + b[j] (m[g,j] - mean[j])) n) mean_g - b[j] n Cov_g C^k[g,j]
 //! ```
 //!
 //! where mean_g, Cov_g and m\[g,j\] are the moments of the queries and scores of group g.
 
 use super::assign::{Assigned, assign};
 use super::composed::{Normalization, Quantized};
-use super::scores::{BLOCK, CHUNK, Codebook, Normalizer, Queries, Score, block, score_rows};
-use super::statistics::Moments;
+use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, score};
+use super::statistics::{Moments, centred};
 use super::{DpqConfig, composed};
-use crate::kernels::blocks::{add_outer, add_product, add_short, copy_short, padded};
-use crate::kernels::elementwise::add;
+use crate::kernels::elementwise::{add, add_short};
 use crate::kernels::exponential::exp;
 use crate::kernels::level;
+use crate::kernels::panel::{self, MOST_LANES};
 use crate::ops::Distinct;
 use crate::parallel;
 use crate::real::Real;
@@ -116,148 +119,102 @@ struct Sx<T: Real> {
 impl<T: Real> Op<T> for Sx<T> {
     fn backward(&self, ctx: &mut Context<'_, T>) {
         let (table, keys, values) = (ctx.input(0), ctx.input(1), ctx.input(2));
-        let (u, d) = (self.distinct.ids.len(), table.shape()[1]);
-        let pools = ctx.pools();
-        let dy = match ctx.output_grad(0) {
-            Some(dy) => dy.clone(),
-            None => Tensor::zeros([self.distinct.total(), d]),
-        };
+        let (u, d, pools) = (self.distinct.ids.len(), table.shape()[1], ctx.pools());
+        let zeros = || Tensor::zeros([self.distinct.total(), d]);
+        let dy = ctx.output_grad(0).cloned().unwrap_or_else(zeros);
         let dentropy =
             if self.config.beta > 0.0 { ctx.output_grad(1).map(Tensor::item) } else { None };
-        let work = Backward {
-            op: self,
-            pools,
-            queries: Queries::new(table, Some(&self.distinct.ids), self.config.groups),
-            scaled: self.scaled_keys(pools, keys),
-            wide: padded::<T>(d / self.config.groups),
-        };
+        let queries = Queries::new(table, Some(&self.distinct.ids), self.config.groups);
+        let work = Backward { op: self, pools, queries, keys };
+
+        let mut panels = pools.values.take(u.next_multiple_of(T::LANES) * d);
+        let sums = work.main_sweep(&dy, values, dentropy.unwrap_or(T::ZERO), &mut panels);
+        let (of_keys, rest) = sums.split_at(keys.data().len());
+        let (of_values, s1) = rest.split_at(values.data().len());
+        let mut dkeys = work.over_sd(of_keys);
         let mut dq = ctx.buffer([u, d]);
-        let sums = work.main_sweep(&dy, values, dentropy.unwrap_or(T::ZERO), dq.data_mut());
-        let (sum_keys, rest) = sums.split_at(self.codebook.elements());
-        let (dvalues, means) = rest.split_at(values.data().len());
-        let mut dkeys = work.unpacked_keys(sum_keys, keys);
         if self.batch {
-            let [s1, s2] = [0, 1].map(|i| &means[i * self.codebook.padded..][..self.codebook.size]);
+            let slopes = work.slopes(of_keys, s1);
             match &self.moments {
                 Some(moments) => {
-                    work.correct_by_moments(moments, s1, s2, keys, dq.data_mut(), &mut dkeys)
+                    work.correct_keys(moments, &slopes, s1, dkeys.data_mut());
+                    let linear = work.linear(&slopes);
+                    work.finish(&panels, Some(&linear), dq.data_mut());
                 }
                 None => {
-                    let sums = work.correct_by_scores(s1, s2, dq.data_mut());
-                    add(dkeys.data_mut(), work.unpacked_keys(&sums, keys).data());
+                    add(dkeys.data_mut(), &work.correct_by_scores(&slopes, &mut panels));
+                    work.finish(&panels, None, dq.data_mut());
                 }
             }
+        } else {
+            work.finish(&panels, None, dq.data_mut());
         }
-        let mut dv = ctx.buffer(values.shape());
-        dv.data_mut().copy_from_slice(dvalues);
+        let mut dvalues = ctx.buffer(values.shape());
+        dvalues.data_mut().copy_from_slice(of_values);
         ctx.add_rows(0, self.distinct.ids.clone(), dq);
         ctx.add(1, dkeys);
-        ctx.add(2, dv);
+        ctx.add(2, dvalues);
     }
 }
 
 impl<T: Real> Sx<T> {
-    /// C^k\[g, j\] / sd\[j\], G x K x wide.
-    fn scaled_keys(&self, pools: &Pools<T>, keys: &Tensor<T>) -> Buffer<T> {
-        let s = keys.shape()[2];
-        let wide = padded::<T>(s);
-        let mut scaled = pools.values.take(keys.data().len() / s.max(1) * wide);
-        scaled.fill(T::ZERO);
-        for (i, (scaled, key)) in scaled.chunks_exact_mut(wide).zip(keys.rows()).enumerate() {
-            let reciprocal = self.normalizer.reciprocals[i % self.codebook.size];
-            scaled.iter_mut().zip(key).for_each(|(scaled, &key)| *scaled = key * reciprocal);
-        }
-        scaled
+    /// The code of distinct id u in group g.
+    #[inline(always)]
+    fn code(&self, u: usize, g: usize) -> usize {
+        self.codes[u * self.config.groups + g] as usize
     }
 
     /// - beta / (n D) times the sum over tokens and groups of log(p\[code\] + 1e-10).
     fn entropy_term(&self, pools: &Pools<T>, table: &Tensor<T>) -> f64 {
         let queries = Queries::new(table, Some(&self.distinct.ids), self.config.groups);
-        let (wide, groups, columns) =
-            (padded::<T>(queries.group_width()), self.config.groups, self.codebook.padded);
+        let (groups, k, s) = (queries.groups, self.codebook.size, queries.group_width());
         let rate = T::from_f64(1.0 / self.config.temperature);
-        let (mut tile, mut row, mut p) =
-            (pools.values.take(wide), pools.values.take(columns), pools.values.take(columns));
+        let [mut q, mut p] = [s, k].map(|rows| pools.values.take(rows * T::LANES));
+        let mut totals = [T::ZERO; MOST_LANES];
         let mut sum = 0.0;
-        for (i, &code) in self.codes.iter().enumerate() {
-            let (u, g) = (i / groups, i % groups);
-            queries.gather(u..u + 1, g, &mut tile, wide);
-            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                score_rows(simd, Score::Dot, &tile, wide, &self.codebook, g, &mut row);
-                self.normalizer.apply(simd, &mut row);
-                exponentials(simd, &row, row[code as usize], rate, &mut p);
-            }));
-            let p = (p[code as usize] / sum_of(&p)).to_f64();
-            sum += self.distinct.count(u) as f64 * (p + TINY).ln();
+        for tokens in panel::tokens::<T>(0..queries.len()) {
+            for g in 0..groups {
+                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                    queries.panel(tokens.clone(), g, &mut q);
+                    score(simd, Score::Dot, &self.codebook, g, &q, &mut p);
+                    let top = self.normalizer.apply(simd, &mut p);
+                    exponentials::<_, T>(simd, &mut p, top, rate).store_slice(&mut totals[..T::LANES]);
+                }));
+                for (lane, u) in tokens.clone().enumerate() {
+                    let p = p[self.code(u, g) * T::LANES + lane] / totals[lane];
+                    sum += self.distinct.count(u) as f64 * (p.to_f64() + TINY).ln();
+                }
+            }
         }
         -self.config.beta * sum / (self.distinct.total() * groups) as f64
     }
 }
 
-/// e\[j\] = exp((rh\[j\] - top) rate)
+/// rh <- e = exp((rh - top) rate) for a panel; returns each token's sum.
 #[inline(always)]
-fn exponentials<S: Simd, T: Real>(simd: S, rh: &[T], top: T, rate: T, e: &mut [T]) {
-    for (rh, e) in rh.chunks_exact(T::LANES).zip(e.chunks_exact_mut(T::LANES)) {
-        let scaled = (T::Wide::<S>::from_slice(simd, rh) - top) * rate;
-        exp::<S, T>(simd, scaled).store_slice(e);
+fn exponentials<S: Simd, T: Real>(simd: S, rh: &mut [T], top: T::Wide<S>, rate: T) -> T::Wide<S> {
+    let mut total = T::Wide::<S>::splat(simd, T::ZERO);
+    for row in rh.chunks_exact_mut(T::LANES) {
+        let e = exp::<S, T>(simd, (T::Wide::<S>::from_slice(simd, row) - top) * rate);
+        total += e;
+        e.store_slice(row);
     }
+    total
 }
 
-/// For every row: factor = rate / sum_j e\[j\] and mean = sum_j p dp with p = e / sum e.
+/// dp <- drh = p (dp - sum p dp) rate for a panel, with p = e / total.
 #[inline(always)]
-fn row_sums<S: Simd, T: Real>(
-    simd: S,
-    e: &[T],
-    dp: &[T],
-    columns: usize,
-    rate: T,
-    out: &mut [[T; 2]],
-) {
-    for ((e, dp), out) in e.chunks_exact(columns).zip(dp.chunks_exact(columns)).zip(out) {
-        let zero = T::Wide::<S>::splat(simd, T::ZERO);
-        let (mut total, mut inner) = (zero, zero);
-        for (e, dp) in e.chunks_exact(T::LANES).zip(dp.chunks_exact(T::LANES)) {
-            let e = T::Wide::<S>::from_slice(simd, e);
-            total += e;
-            inner = e.mul_add(T::Wide::<S>::from_slice(simd, dp), inner);
-        }
-        let total = total.reduce_sum();
-        *out = [rate / total, inner.reduce_sum() / total];
+fn softmax_rule<S: Simd, T: Real>(simd: S, e: &[T], total: T::Wide<S>, rate: T, dp: &mut [T]) {
+    let mut inner = T::Wide::<S>::splat(simd, T::ZERO);
+    for (e, dp) in e.chunks_exact(T::LANES).zip(dp.chunks_exact(T::LANES)) {
+        let dp = T::Wide::<S>::from_slice(simd, dp);
+        inner = T::Wide::<S>::from_slice(simd, e).mul_add(dp, inner);
     }
-}
-
-/// rh <- drh = p (dp - mean) rate for all rows; adds the columns' sums of drh and of drh rh.
-#[inline(always)]
-fn softmax_rule<S: Simd, T: Real>(
-    simd: S,
-    rh: &mut [T],
-    dp: &[T],
-    e: &[T],
-    rows: &[[T; 2]],
-    columns: usize,
-    (s1, s2): (&mut [T], &mut [T]),
-) {
-    for at in (0..columns).step_by(T::LANES) {
-        let mut sum = T::Wide::<S>::from_slice(simd, &s1[at..at + T::LANES]);
-        let mut product = T::Wide::<S>::from_slice(simd, &s2[at..at + T::LANES]);
-        for (i, &[factor, mean]) in rows.iter().enumerate() {
-            let lanes = i * columns + at..i * columns + at + T::LANES;
-            let e = T::Wide::<S>::from_slice(simd, &e[lanes.clone()]);
-            let dp = T::Wide::<S>::from_slice(simd, &dp[lanes.clone()]);
-            let rh = &mut rh[lanes];
-            let drh = (e * factor) * (dp - mean);
-            sum += drh;
-            product = drh.mul_add(T::Wide::<S>::from_slice(simd, rh), product);
-            drh.store_slice(rh);
-        }
-        sum.store_slice(&mut s1[at..at + T::LANES]);
-        product.store_slice(&mut s2[at..at + T::LANES]);
+    let (mean, factor) = (inner / total, T::Wide::<S>::splat(simd, rate) / total);
+    for (e, dp) in e.chunks_exact(T::LANES).zip(dp.chunks_exact_mut(T::LANES)) {
+        let off = T::Wide::<S>::from_slice(simd, dp) - mean;
+        ((T::Wide::<S>::from_slice(simd, e) * factor) * off).store_slice(dp);
     }
-}
-
-/// The sum of a row.
-fn sum_of<T: Real>(row: &[T]) -> T {
-    row.iter().fold(T::ZERO, |sum, &x| sum + x)
 }
 
 /// One backward pass over an [`Sx`].
@@ -265,27 +222,61 @@ struct Backward<'a, T: Real> {
     op: &'a Sx<T>,
     pools: &'a Pools<T>,
     queries: Queries<'a, T>,
-    /// C^k\[g, j\] / sd\[j\], G x K x wide.
-    scaled: Buffer<T>,
-    /// s, padded.
-    wide: usize,
+    /// C^k
+    keys: &'a Tensor<T>,
+}
+
+/// a\[j\] and b\[j\] of the module's formulae.
+struct Slopes {
+    a: Vec<f64>,
+    b: Vec<f64>,
 }
 
 impl<T: Real> Backward<'_, T> {
-    /// Calls `f(first row, dq of a block, sums)` for blocks of rows, chunk by chunk, and returns the
-    /// sums, `len` numbers, added up in the order of the chunks.
+    /// K, s and d.
+    fn sizes(&self) -> [usize; 3] {
+        let s = self.queries.group_width();
+        [self.op.codebook.size, s, s * self.queries.groups]
+    }
+
+    /// mean_g, where the moments are known; 0 elsewhere.
+    fn centre(&self) -> Buffer<T> {
+        let mut centre = self.pools.values.take(self.sizes()[2]);
+        match &self.op.moments {
+            Some(moments) => {
+                let means = centre.iter_mut().zip(&*moments.mean);
+                means.for_each(|(centre, &mean)| *centre = T::from_f64(mean));
+            }
+            None => centre.fill(T::ZERO),
+        }
+        centre
+    }
+
+    /// A tensor like the keys: row j of every group over sd\[j\].
+    fn over_sd(&self, rows: &[T]) -> Tensor<T> {
+        let [_, s, _] = self.sizes();
+        let reciprocals = self.op.normalizer.reciprocals.iter().cycle();
+        let mut scaled = Tensor::from_buffer(self.keys.shape(), self.pools.values.take(rows.len()));
+        let parts = scaled.data_mut().chunks_exact_mut(s).zip(rows.chunks_exact(s));
+        for ((scaled, row), &reciprocal) in parts.zip(reciprocals) {
+            scaled.iter_mut().zip(row).for_each(|(scaled, &x)| *scaled = x * reciprocal);
+        }
+        scaled
+    }
+
+    /// Calls `f(rows, dq of these rows in panels, sums)` for pieces of rows, and returns the sums,
+    /// `len` numbers, added up in the order of the pieces.
     fn sweep(
         &self,
         dq: &mut [T],
         len: usize,
         f: impl Fn(Range<usize>, &mut [T], &mut [T]) + Sync,
     ) -> Buffer<T> {
-        let d = self.queries.groups * self.queries.group_width();
-        let rows = self.queries.len();
-        let mut parts = self.pools.values.take(rows.div_ceil(CHUNK) * len);
-        parallel::for_each_pair((dq, CHUNK * d), (&mut parts, len), |i, dq, part| {
+        let ([_, _, d], rows, piece) = (self.sizes(), self.queries.len(), self.queries.piece());
+        let mut parts = self.pools.values.take(rows.div_ceil(piece) * len);
+        parallel::for_each_pair((dq, piece * d), (&mut parts, len), |i, dq, part| {
             part.fill(T::ZERO);
-            f(i * CHUNK..i * CHUNK + dq.len() / d, dq, part);
+            f(i * piece..rows.min((i + 1) * piece), dq, part);
         });
         let mut sums = self.pools.values.take(len);
         parallel::for_each_chunk(&mut sums, 4096, |i, sums| {
@@ -297,8 +288,8 @@ impl<T: Real> Backward<'_, T> {
         sums
     }
 
-    /// dq without the share of the statistics; returns the sums behind dC^k (as the codebook is
-    /// packed), dC^v, S1 and S2, one after the other.
+    /// dq, in panels, without the share of the statistics; returns the sums P, those of dC^v, and
+    /// S1 of every group, one after the other.
     fn main_sweep(
         &self,
         dy: &Tensor<T>,
@@ -306,59 +297,56 @@ impl<T: Real> Backward<'_, T> {
         dentropy: T,
         dq: &mut [T],
     ) -> Buffer<T> {
-        let Backward { op, pools, queries, wide, .. } = self;
-        let (s, groups, codebook) = (queries.group_width(), queries.groups, &op.codebook);
-        let (d, k, columns) = (s * groups, codebook.size, codebook.padded);
+        let Backward { op, pools, queries, keys } = self;
+        let ([k, s, d], groups, codebook) = (self.sizes(), queries.groups, &op.codebook);
         let value_book = Codebook::new(&pools.values, values);
+        let (scaled, centre) = (self.over_sd(keys.data()), self.centre());
         let rate = T::from_f64(1.0 / op.config.temperature);
         let entropy = dentropy.to_f64() * op.config.beta / (op.distinct.total() * groups) as f64;
-        let len = codebook.elements() + values.data().len() + 2 * columns;
-        self.sweep(dq, len, |chunk, dq, part| {
-            let size = block(columns);
+        let size = (4096 / k).next_multiple_of(T::LANES).clamp(T::LANES, BLOCK);
+        let book_len = keys.data().len();
+        self.sweep(dq, 2 * book_len + groups * k, |rows, dq, part| {
+            let (part_keys, rest) = part.split_at_mut(book_len);
+            let (part_values, part_s1) = rest.split_at_mut(book_len);
             let take = |n: usize| pools.values.take(n);
-            let [mut q, mut upstream, mut dq_tile] = [(); 3].map(|()| take(size * wide));
-            let [mut rh, mut dp, mut e] = [(); 3].map(|()| take(size * columns));
-            let mut row_factors = [[T::ZERO; 2]; BLOCK];
-            let (part_keys, rest) = part.split_at_mut(codebook.elements());
-            let (part_values, means) = rest.split_at_mut(values.data().len());
-            let (s1, s2) = means.split_at_mut(columns);
-            for g in 0..groups {
-                let book = codebook.of(g);
-                for first in chunk.clone().step_by(size) {
-                    let rows = first..chunk.end.min(first + size);
-                    let n = rows.len();
-                    let (q, upstream) = (&mut q[..n * wide], &mut upstream[..n * wide]);
-                    let (rh, dp) = (&mut rh[..n * columns], &mut dp[..n * columns]);
-                    let (e, dq_tile) = (&mut e[..n * columns], &mut dq_tile[..n * wide]);
-                    let row_factors = &mut row_factors[..n];
-                    let code = |i: usize| op.codes[(first + i) * groups + g] as usize;
+            let [mut q, mut upstream] = [(); 2].map(|()| take(s * T::LANES));
+            let (mut e, mut sum, mut products) = (take(k * T::LANES), take(s), take(k * (s + 1)));
+            let (mut drh, mut off) = (take(k * size), take((s + 1) * size));
+            for first in rows.clone().step_by(size) {
+                let block = first..rows.end.min(first + size);
+                let panels = panel::tokens::<T>(block.clone()).len() * T::LANES;
+                for g in 0..groups {
+                    let (book, columns) = (codebook.of(g), g * s..(g + 1) * s);
+                    let scaled = &scaled.data()[book * k * s..][..k * s];
+                    let part_values = &mut part_values[book * k * s..][..k * s];
                     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                        let part = g * s..(g + 1) * s;
-                        queries.gather(rows.clone(), g, q, *wide);
-                        op.distinct.gather_sums(dy.data(), d, part.clone(), rows.clone(), upstream, *wide);
-                        score_rows(simd, Score::Dot, q, *wide, codebook, g, rh);
-                        score_rows(simd, Score::Dot, upstream, *wide, &value_book, g, dp);
-                        op.normalizer.apply(simd, rh);
-                        for (i, (rh, e)) in rh.chunks_exact(columns).zip(e.chunks_exact_mut(columns)).enumerate() {
-                            exponentials(simd, rh, rh[code(i)], rate, e);
-                        }
-                        if entropy != 0.0 {
-                            for (i, (e, dp)) in e.chunks_exact(columns).zip(dp.chunks_exact_mut(columns)).enumerate() {
-                                let weight = T::from_f64(entropy * op.distinct.count(first + i) as f64);
-                                entropy_rule(&e[..k], code(i), weight, dp);
+                        let outputs = drh.chunks_exact_mut(k * T::LANES).zip(off.chunks_exact_mut((s + 1) * T::LANES));
+                        for (tokens, (drh, off)) in panel::tokens::<T>(block.clone()).zip(outputs) {
+                            queries.panel(tokens.clone(), g, &mut q);
+                            centred(simd, &q, &centre[columns.clone()], off);
+                            if tokens.len() < T::LANES {
+                                upstream.fill(T::ZERO);
                             }
+                            for (lane, u) in tokens.clone().enumerate() {
+                                let dy = op.distinct.sum_of(u, dy.data(), d, columns.clone(), &mut sum);
+                                add_short(dy, &mut part_values[op.code(u, g) * s..][..s]);
+                                panel::set(lane, dy, &mut upstream);
+                            }
+                            score(simd, Score::Dot, codebook, g, &q, &mut e);
+                            let top = op.normalizer.apply(simd, &mut e);
+                            let total = exponentials(simd, &mut e, top, rate);
+                            panel::product::<_, _, false>(simd, value_book.columns(g), k, &upstream, drh);
+                            if entropy != 0.0 {
+                                self.entropy_rule(tokens.clone(), g, entropy, &e, drh);
+                            }
+                            softmax_rule(simd, &e, total, rate, drh);
+                            let at = (tokens.start - rows.start) * d + g * s * T::LANES;
+                            panel::product::<_, _, false>(simd, scaled, s, drh, &mut dq[at..][..s * T::LANES]);
                         }
-                        row_sums(simd, e, dp, columns, rate, row_factors);
-                        softmax_rule(simd, rh, dp, e, row_factors, columns, (s1, s2));
-                        for (i, dy) in upstream.chunks_exact(*wide).enumerate() {
-                            add_short(&dy[..s], &mut part_values[(book * k + code(i)) * s..][..s]);
-                        }
-                        let keys = &mut part_keys[book * s * columns..][..s * columns];
-                        add_outer(simd, q, *wide, rh, keys, columns);
-                        self.times_keys(simd, rh, g, dq_tile);
-                        for (row, tile) in rows.zip(dq_tile.chunks_exact(*wide)) {
-                            let dq = &mut dq[(row - chunk.start) * d..][..d];
-                            copy_short(&tile[..s], &mut dq[part.clone()]);
+                        panel::outer(simd, (&drh[..panels * k], k), (&off[..panels * (s + 1)], s + 1), &mut products);
+                        for (j, products) in products.chunks_exact(s + 1).enumerate() {
+                            add_short(&products[..s], &mut part_keys[(book * k + j) * s..][..s]);
+                            part_s1[g * k + j] += products[s];
                         }
                     }));
                 }
@@ -366,161 +354,158 @@ impl<T: Real> Backward<'_, T> {
         })
     }
 
-    /// tile <- sum over j of dr\[., j\] C^k\[g, j\] / sd\[j\]
-    #[inline(always)]
-    fn times_keys<S: Simd>(&self, simd: S, dr: &[T], g: usize, tile: &mut [T]) {
-        let (k, wide) = (self.op.codebook.size, self.wide);
-        tile.fill(T::ZERO);
-        let keys = &self.scaled[self.op.codebook.of(g) * k * wide..][..k * wide];
-        add_product(simd, dr, self.op.codebook.padded, keys, tile, wide);
-    }
-
-    /// The sums behind dC^k, in the packed order, as a tensor like the keys, over sd\[j\].
-    fn unpacked_keys(&self, sums: &[T], keys: &Tensor<T>) -> Tensor<T> {
-        let (s, k, columns) = (keys.shape()[2], self.op.codebook.size, self.op.codebook.padded);
-        let mut unpacked =
-            Tensor::from_buffer(keys.shape(), self.pools.values.take(keys.data().len()));
-        for (i, out) in unpacked.data_mut().chunks_exact_mut(s).enumerate() {
-            let (book, j) = (i / k, i % k);
-            for (t, out) in out.iter_mut().enumerate() {
-                *out = sums[(book * s + t) * columns + j] * self.op.normalizer.reciprocals[j];
+    /// dp\[j\] -= weight c (log(p + 1e-10) + w / (p + 1e-10)) for a panel, with p = e / sum e and w
+    /// the one-hot code.
+    fn entropy_rule(&self, tokens: Range<usize>, g: usize, weight: f64, e: &[T], dp: &mut [T]) {
+        let tiny = T::from_f64(TINY);
+        for (lane, u) in tokens.enumerate() {
+            let weight = T::from_f64(weight * self.op.distinct.count(u) as f64);
+            let total = e.iter().skip(lane).step_by(T::LANES).fold(T::ZERO, |sum, &e| sum + e);
+            for (j, (e, dp)) in
+                e.chunks_exact(T::LANES).zip(dp.chunks_exact_mut(T::LANES)).enumerate()
+            {
+                let p = e[lane] / total + tiny;
+                let chosen = if j == self.op.code(u, g) { T::ONE / p } else { T::ZERO };
+                dp[lane] -= weight * (p.ln() + chosen);
             }
         }
-        unpacked
     }
 
-    /// Takes the statistics' share off dq and dC^k, by the moments.
-    fn correct_by_moments(
-        &self,
-        moments: &Moments,
-        s1: &[T],
-        s2: &[T],
-        keys: &Tensor<T>,
-        dq: &mut [T],
-        dkeys: &mut Tensor<T>,
-    ) {
-        let Backward { op, pools, queries, wide, .. } = self;
-        let (s, groups, k) = (queries.group_width(), queries.groups, op.codebook.size);
-        let n = moments.total * groups as f64;
-        let reciprocal = |j: usize| op.normalizer.reciprocals[j].to_f64();
-        let a = |j: usize| s1[j].to_f64() * reciprocal(j) / n;
-        let b = |j: usize| s2[j].to_f64() * reciprocal(j) * reciprocal(j) / n;
-        let slope = |g: usize, j: usize| {
-            a(j) + b(j) * (moments.score_means[g * k + j] - op.normalizer.means[j].to_f64())
-        };
-        // -(A_g, h_g), (s + 1) x wide a group: what c (q - mean_g, 1) is multiplied by.
-        let mut matrices = pools.values.take(groups * (s + 1) * wide);
-        matrices.fill(T::ZERO);
-        parallel::for_each_chunk(&mut matrices, (s + 1) * wide, |g, matrix| {
-            let book = op.codebook.of(g);
+    /// a and b, from the sums P and S1.
+    fn slopes(&self, of_keys: &[T], s1: &[T]) -> Slopes {
+        let ([k, s, _], groups) = (self.sizes(), self.queries.groups);
+        let n = (self.op.distinct.total() * groups) as f64;
+        let (mut a, mut b) = (vec![0.0; k], vec![0.0; k]);
+        for (i, (p, key)) in of_keys.chunks_exact(s).zip(self.keys.rows()).enumerate() {
+            let terms = p.iter().zip(key).map(|(p, c)| p.to_f64() * c.to_f64());
+            b[i % k] += terms.sum::<f64>();
+        }
+        for (i, s1) in s1.iter().enumerate() {
+            let (g, j) = (i / k, i % k);
+            a[j] += s1.to_f64();
+            b[j] += self.off_mean(g, j) * s1.to_f64();
+        }
+        for j in 0..k {
+            let reciprocal = self.op.normalizer.reciprocals[j].to_f64();
+            a[j] *= reciprocal / n;
+            b[j] *= reciprocal.powi(3) / n;
+        }
+        Slopes { a, b }
+    }
+
+    /// m\[g, j\] - mean\[j\], where the moments are known; - mean\[j\] elsewhere.
+    fn off_mean(&self, g: usize, j: usize) -> f64 {
+        let of_group = self
+            .op
+            .moments
+            .as_ref()
+            .map_or(0.0, |moments| moments.score_means[g * self.op.codebook.size + j]);
+        of_group - self.op.normalizer.means[j].to_f64()
+    }
+
+    /// Adds to dC^k, P / sd so far, what the centring and the statistics leave.
+    fn correct_keys(&self, moments: &Moments, slopes: &Slopes, s1: &[T], dkeys: &mut [T]) {
+        let ([k, s, _], groups, codebook) = (self.sizes(), self.queries.groups, &self.op.codebook);
+        parallel::for_each_chunk(dkeys, k * s, |book, dkeys| {
+            let mut product = vec![0.0; s];
+            for g in (0..groups).filter(|&g| codebook.of(g) == book) {
+                let mean = &moments.mean[g * s..][..s];
+                let covariance = &moments.covariance[g * s * s..][..s * s];
+                for (j, dkey) in dkeys.chunks_exact_mut(s).enumerate() {
+                    let key = &self.keys.data()[(book * k + j) * s..][..s];
+                    product.fill(0.0);
+                    for (row, key) in covariance.chunks_exact(s).zip(key) {
+                        product.iter_mut().zip(row).for_each(|(sum, c)| *sum += c * key.to_f64());
+                    }
+                    let constant = slopes.a[j] + slopes.b[j] * self.off_mean(g, j);
+                    let reciprocal = self.op.normalizer.reciprocals[j].to_f64();
+                    let of_mean = s1[g * k + j].to_f64() * reciprocal - moments.total * constant;
+                    let of_product = moments.total * slopes.b[j];
+                    for ((dkey, mean), product) in dkey.iter_mut().zip(mean).zip(&product) {
+                        *dkey += T::from_f64(of_mean * mean - of_product * product);
+                    }
+                }
+            }
+        });
+    }
+
+    /// - (A_g, h_g) of every group, (s + 1) x s: what c (q', 1) is multiplied by.
+    fn linear(&self, slopes: &Slopes) -> Buffer<T> {
+        let ([k, s, _], codebook) = (self.sizes(), &self.op.codebook);
+        let mut matrices = self.pools.values.take(self.queries.groups * (s + 1) * s);
+        parallel::for_each_chunk(&mut matrices, (s + 1) * s, |g, matrix| {
             let mut sums = vec![0.0; (s + 1) * s];
             for j in 0..k {
-                let key = &keys.data()[(book * k + j) * s..][..s];
-                let slope = slope(g, j);
-                for (row, sums) in sums.chunks_exact_mut(s).enumerate() {
-                    let factor = if row < s { b(j) * key[row].to_f64() } else { slope };
+                let key = &self.keys.data()[(codebook.of(g) * k + j) * s..][..s];
+                let constant = slopes.a[j] + slopes.b[j] * self.off_mean(g, j);
+                let of_rows = key.iter().map(|key| slopes.b[j] * key.to_f64()).chain([constant]);
+                for (sums, factor) in sums.chunks_exact_mut(s).zip(of_rows) {
                     sums.iter_mut().zip(key).for_each(|(sum, key)| *sum += factor * key.to_f64());
                 }
             }
-            for (matrix, sums) in matrix.chunks_exact_mut(*wide).zip(sums.chunks_exact(s)) {
-                matrix.iter_mut().zip(sums).for_each(|(out, sum)| *out = T::from_f64(-sum));
-            }
+            matrix.iter_mut().zip(&sums).for_each(|(out, sum)| *out = T::from_f64(-sum));
         });
-        for g in 0..groups {
-            let (mean, covariance) =
-                (&moments.mean[g * s..][..s], &moments.covariance[g * s * s..][..s * s]);
-            let book = op.codebook.of(g);
-            for j in 0..k {
-                let place = (book * k + j) * s;
-                let key = &keys.data()[place..][..s];
-                let slope = slope(g, j);
-                for (t, out) in dkeys.data_mut()[place..][..s].iter_mut().enumerate() {
-                    let row = covariance[t * s..][..s].iter().zip(key);
-                    let product: f64 = row.map(|(c, key)| c * key.to_f64()).sum();
-                    *out -= T::from_f64(moments.total * (slope * mean[t] + b(j) * product));
+        matrices
+    }
+
+    /// Writes dq row by row, and takes the statistics' share off it where that is linear in q'.
+    fn finish(&self, panels: &[T], linear: Option<&[T]>, dq: &mut [T]) {
+        let Backward { op, pools, queries, .. } = self;
+        let ([_, s, d], groups, centre) = (self.sizes(), queries.groups, self.centre());
+        let width = s * T::LANES;
+        parallel::for_each_chunk(dq, BLOCK * d, |i, dq| {
+            let [mut off, mut weighted] = [(); 2].map(|()| pools.values.take(width + T::LANES));
+            let [mut q, mut share] = [(); 2].map(|()| pools.values.take(width));
+            let rows = i * BLOCK..i * BLOCK + dq.len() / d;
+            for (tokens, dq) in panel::tokens::<T>(rows).zip(dq.chunks_mut(T::LANES * d)) {
+                let weights = op.distinct.weights::<T>(tokens.clone());
+                for g in 0..groups {
+                    let panel = &panels[tokens.start * d + g * width..][..width];
+                    dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                        let rows = dq.chunks_exact_mut(d).map(|row| &mut row[g * s..][..s]);
+                        let Some(linear) = linear else { return panel::scatter(panel, rows) };
+                        queries.panel(tokens.clone(), g, &mut q);
+                        centred(simd, &q, &centre[g * s..][..s], &mut off);
+                        panel::scale(simd, &off, &weights, &mut weighted);
+                        let matrix = &linear[g * (s + 1) * s..][..(s + 1) * s];
+                        panel::product::<_, _, false>(simd, matrix, s, &weighted, &mut share);
+                        share.iter_mut().zip(panel).for_each(|(share, dq)| *share += *dq);
+                        panel::scatter(&share, rows);
+                    }));
                 }
             }
-        }
-        self.add_linear(&matrices, &moments.mean, dq);
-    }
-
-    /// dq\[u, g\] += c\[u\] (q\[u, g\] - mean_g, 1) M_g, M_g being (s + 1) x wide.
-    fn add_linear(&self, matrices: &[T], mean: &[f64], dq: &mut [T]) {
-        let Backward { op, pools, queries, wide, .. } = self;
-        let (s, groups) = (queries.group_width(), queries.groups);
-        let d = s * groups;
-        let mut centres = pools.values.take(groups * wide);
-        centres.fill(T::ZERO);
-        for (centre, mean) in centres.chunks_exact_mut(*wide).zip(mean.chunks_exact(s)) {
-            centre.iter_mut().zip(mean).for_each(|(centre, &mean)| *centre = T::from_f64(mean));
-        }
-        parallel::for_each_chunk(dq, CHUNK * d, |i, dq| {
-            let rows = i * CHUNK..i * CHUNK + dq.len() / d;
-            let mut left = pools.values.take(rows.len() * wide);
-            let mut tile = pools.values.take(rows.len() * wide);
-            for g in 0..groups {
-                let centre = &centres[g * wide..][..*wide];
-                let (matrix, constant) =
-                    matrices[g * (s + 1) * wide..][..(s + 1) * wide].split_at(s * wide);
-                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.gather(rows.clone(), g, &mut left, *wide);
-                    let tiles = left.chunks_exact_mut(*wide).zip(tile.chunks_exact_mut(*wide));
-                    for (row, (left, tile)) in rows.clone().zip(tiles) {
-                        let weight = T::from_usize(op.distinct.count(row));
-                        for t in 0..*wide {
-                            left[t] = weight * (left[t] - centre[t]);
-                            tile[t] = weight * constant[t];
-                        }
-                    }
-                    add_product(simd, &left, *wide, matrix, &mut tile, *wide);
-                    for (dq, tile) in dq.chunks_exact_mut(d).zip(tile.chunks_exact(*wide)) {
-                        add_short(&tile[..s], &mut dq[g * s..][..s]);
-                    }
-                }));
-            }
         });
     }
 
-    /// Takes the statistics' share off dq by computing the scores again, and returns the sums
-    /// behind its share of dC^k: where groups are wide and codebooks tiny.
-    fn correct_by_scores(&self, s1: &[T], s2: &[T], dq: &mut [T]) -> Buffer<T> {
-        let Backward { op, pools, queries, wide, .. } = self;
-        let (s, groups, codebook) = (queries.group_width(), queries.groups, &op.codebook);
-        let (d, columns) = (s * groups, codebook.padded);
-        let n = T::from_usize(op.distinct.total() * groups);
-        self.sweep(dq, codebook.elements(), |chunk, dq, part| {
-            let take = |n: usize| pools.values.take(n);
-            let (mut q, mut dr) = (take(chunk.len() * wide), take(chunk.len() * columns));
-            let mut tile = take(chunk.len() * wide);
-            for g in 0..groups {
-                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.gather(chunk.clone(), g, &mut q, *wide);
-                    score_rows(simd, Score::Dot, &q, *wide, codebook, g, &mut dr);
-                    op.normalizer.apply(simd, &mut dr);
-                    for (row, dr) in chunk.clone().zip(dr.chunks_exact_mut(columns)) {
-                        let weight = T::from_usize(op.distinct.count(row)) / n;
-                        for (j, dr) in dr.iter_mut().enumerate() {
-                            *dr = if j < s1.len() { -weight * (s1[j] + *dr * s2[j]) } else { T::ZERO };
+    /// Takes the statistics' share off dq by computing the scores again, and returns its share of
+    /// dC^k: where groups are wide and codebooks tiny.
+    fn correct_by_scores(&self, slopes: &Slopes, dq: &mut [T]) -> Buffer<T> {
+        let Backward { op, pools, queries, keys } = self;
+        let [k, s, d] = self.sizes();
+        let slope = |values: &[f64]| -> Vec<T> { values.iter().map(|&x| T::from_f64(x)).collect() };
+        let (a, b) = (slope(&slopes.a), slope(&slopes.b));
+        self.sweep(dq, keys.data().len(), |rows, dq, part| {
+            let [mut q, mut share] = [(); 2].map(|()| pools.values.take(s * T::LANES));
+            let (mut dr, mut products) = (pools.values.take(k * T::LANES), pools.values.take(k * s));
+            for (tokens, dq) in panel::tokens::<T>(rows).zip(dq.chunks_mut(T::LANES * d)) {
+                let weights = op.distinct.weights::<T>(tokens.clone());
+                for (g, dq) in dq.chunks_exact_mut(s * T::LANES).enumerate() {
+                    let book = op.codebook.of(g) * k * s..(op.codebook.of(g) + 1) * k * s;
+                    dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                        queries.panel(tokens.clone(), g, &mut q);
+                        score(simd, Score::Dot, &op.codebook, g, &q, &mut dr);
+                        for (j, dr) in dr.chunks_exact_mut(T::LANES).enumerate() {
+                            for (dr, &weight) in dr.iter_mut().zip(&weights) {
+                                *dr = -weight * (a[j] + b[j] * (*dr - op.normalizer.means[j]));
+                            }
                         }
-                    }
-                    let keys = &mut part[codebook.of(g) * s * columns..][..s * columns];
-                    add_outer(simd, &q, *wide, &dr, keys, columns);
-                    self.times_keys(simd, &dr, g, &mut tile);
-                    for (dq, tile) in dq.chunks_exact_mut(d).zip(tile.chunks_exact(*wide)) {
-                        add_short(&tile[..s], &mut dq[g * s..][..s]);
-                    }
-                }));
+                        panel::product::<_, _, false>(simd, &keys.data()[book.clone()], s, &dr, &mut share);
+                        dq.iter_mut().zip(&*share).for_each(|(dq, share)| *dq += *share);
+                        panel::outer(simd, (&dr, k), (&q, s), &mut products);
+                        part[book.clone()].iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);
+                    }));
+                }
             }
         })
-    }
-}
-
-/// dp\[j\] -= weight (log(p + 1e-10) + w / (p + 1e-10)) with p = e / sum e and w the one-hot code.
-fn entropy_rule<T: Real>(e: &[T], code: usize, weight: T, dp: &mut [T]) {
-    let (total, tiny) = (sum_of(e), T::from_f64(TINY));
-    for (j, (&e, dp)) in e.iter().zip(dp).enumerate() {
-        let p = e / total + tiny;
-        let chosen = if j == code { T::ONE / p } else { T::ZERO };
-        *dp -= weight * (p.ln() + chosen);
     }
 }

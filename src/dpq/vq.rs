@@ -18,14 +18,17 @@
 
 use super::assign::{Assigned, assign};
 use super::composed::{Normalization, Quantized};
-use super::scores::{CHUNK, Queries, Score};
+use super::scores::{Queries, Score};
 use super::{DpqConfig, composed};
-use crate::kernels::elementwise::add;
+use crate::kernels::elementwise::{add, add_short};
+use crate::kernels::level;
+use crate::kernels::reduce::squared_distance;
 use crate::ops::Distinct;
 use crate::parallel;
 use crate::real::Real;
 use crate::tape::{Context, Op, Pools, Var};
 use crate::tensor::{Buffer, Tensor};
+use fearless_simd::{Simd, dispatch};
 
 /// The centroid form for `ids` of the V x d table `queries`, one codebook G x K x s.
 ///
@@ -61,7 +64,8 @@ fn forward<'t, T: Real>(
     let y = found.rows(tape, &codewords, config.groups);
     let Assigned { distinct, codes, statistics, .. } = found;
     let op = Vq { config: *config, distinct, codes };
-    let regulariser = op.regulariser(tape.pools(), &table, &codewords);
+    let looked_up = Queries::new(&table, Some(&op.distinct.ids), config.groups);
+    let regulariser = op.regulariser(tape.pools(), looked_up, &y);
     let regulariser = Tensor::scalar(T::from_f64(regulariser));
     let [rows, regulariser] = tape.record(op, &[queries, codebook], [y, regulariser]);
     Quantized { rows, regulariser: Some(regulariser), statistics }
@@ -85,7 +89,8 @@ impl<T: Real> Op<T> for Vq {
         if let Some(dm) = ctx.output_grad(1) {
             let queries = Queries::new(table, Some(&self.distinct.ids), self.config.groups);
             let share = 2.0 * dm.item().to_f64() / (self.distinct.total() * d) as f64;
-            let dc = self.pull(pools, queries, codewords, share, dq.data_mut());
+            let mut dc = ctx.buffer(codewords.shape());
+            self.pull(pools, queries, ctx.output(0), share, dq.data_mut(), dc.data_mut());
             ctx.add(1, dc);
         }
         ctx.add_rows(0, self.distinct.ids.clone(), dq);
@@ -93,74 +98,77 @@ impl<T: Real> Op<T> for Vq {
 }
 
 impl Vq {
-    /// Which codeword, counted over all codebooks, row u chose in group g.
+    /// Where the codeword that row u chose in group g starts.
     #[inline(always)]
-    fn chosen(&self, u: usize, g: usize) -> usize {
+    fn chosen(&self, u: usize, g: usize, s: usize) -> usize {
         let book = if self.config.shared { 0 } else { g };
-        book * self.config.codebook_size + self.codes[u * self.config.groups + g] as usize
+        (book * self.config.codebook_size + self.codes[u * self.config.groups + g] as usize) * s
+    }
+
+    /// C\[code\] of distinct row u, all groups, as the output `y` holds it.
+    #[inline(always)]
+    fn codewords<'a, T: Real>(&self, u: usize, y: &'a Tensor<T>) -> &'a [T] {
+        let d = y.shape()[1];
+        &y.data()[self.distinct.positions(u)[0] as usize * d..][..d]
     }
 
     /// (1 + beta) times the mean squared distance of the queries from their codewords.
     fn regulariser<T: Real>(
         &self,
         pools: &Pools<T>,
-        table: &Tensor<T>,
-        codewords: &Tensor<T>,
+        queries: Queries<'_, T>,
+        y: &Tensor<T>,
     ) -> f64 {
-        let queries = Queries::new(table, Some(&self.distinct.ids), self.config.groups);
-        let s = queries.group_width();
-        let mut sums = pools.moments.take(queries.len().div_ceil(CHUNK));
+        let (rows, piece) = (queries.len(), queries.piece());
+        let mut sums = pools.moments.take(rows.div_ceil(piece));
         parallel::for_each_chunk(&mut sums, 1, |i, sum| {
             sum[0] = 0.0;
-            for u in i * CHUNK..queries.len().min((i + 1) * CHUNK) {
-                let mut squares = T::ZERO;
-                for (g, q) in queries.row(u).chunks_exact(s).enumerate() {
-                    let codeword = &codewords.data()[self.chosen(u, g) * s..][..s];
-                    squares += q
-                        .iter()
-                        .zip(codeword)
-                        .fold(T::ZERO, |sum, (&q, &c)| sum + (c - q) * (c - q));
-                }
-                sum[0] += self.distinct.count(u) as f64 * squares.to_f64();
+            for u in i * piece..rows.min((i + 1) * piece) {
+                let squares = squared_distance(queries.row(u), self.codewords(u, y));
+                sum[0] += self.distinct.count(u) as f64 * squares;
             }
         });
-        let elements = self.distinct.total() * s * queries.groups;
+        let elements = y.data().len();
         (1.0 + self.config.beta) * sums.iter().sum::<f64>() / elements as f64
     }
 
-    /// dq\[u\] += share c\[u\] beta (q - C\[code\]); returns the sums of share c\[u\] (C - q).
+    /// dq\[u\] += share c\[u\] beta (q - C\[code\]); dc <- the sums of share c\[u\] (C - q).
     fn pull<T: Real>(
         &self,
         pools: &Pools<T>,
         queries: Queries<'_, T>,
-        codewords: &Tensor<T>,
+        y: &Tensor<T>,
         share: f64,
         dq: &mut [T],
-    ) -> Tensor<T> {
-        let (s, len) = (queries.group_width(), codewords.data().len());
+        dc: &mut [T],
+    ) {
+        let (s, len, piece) = (queries.group_width(), dc.len(), queries.piece());
         let d = s * queries.groups;
         let beta = T::from_f64(self.config.beta);
-        let mut parts = pools.values.take(queries.len().div_ceil(CHUNK) * len);
-        parallel::for_each_pair((dq, CHUNK * d), (&mut parts, len), |i, dq, part| {
+        let mut parts = pools.values.take(queries.len().div_ceil(piece) * len);
+        parallel::for_each_pair((dq, piece * d), (&mut parts, len), |i, dq, part| {
             part.fill(T::ZERO);
-            for (row, dq) in dq.chunks_exact_mut(d).enumerate() {
-                let u = i * CHUNK + row;
-                let weight = T::from_f64(share * self.distinct.count(u) as f64);
-                let parts = queries.row(u).chunks_exact(s).zip(dq.chunks_exact_mut(s));
-                for (g, (q, dq)) in parts.enumerate() {
-                    let place = self.chosen(u, g) * s;
-                    let codeword = &codewords.data()[place..][..s];
-                    for (t, sum) in part[place..][..s].iter_mut().enumerate() {
-                        let pulled = weight * (codeword[t] - q[t]);
-                        *sum += pulled;
-                        dq[t] -= beta * pulled;
+            let mut pulled = pools.values.take(d);
+            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                for (row, dq) in dq.chunks_exact_mut(d).enumerate() {
+                    let u = i * piece + row;
+                    let weight = T::from_f64(share * self.distinct.count(u) as f64);
+                    let pairs = queries.row(u).iter().zip(self.codewords(u, y));
+                    for (pulled, (&q, &c)) in pulled.iter_mut().zip(pairs) {
+                        *pulled = weight * (c - q);
+                    }
+                    if beta != T::ZERO {
+                        dq.iter_mut().zip(&*pulled).for_each(|(dq, x)| *dq -= beta * *x);
+                    }
+                    for (g, pulled) in pulled.chunks_exact(s).enumerate() {
+                        add_short(pulled, &mut part[self.chosen(u, g, s)..][..s]);
                     }
                 }
-            }
+            }));
         });
-        let mut dc = Tensor::from_buffer(codewords.shape(), pools.values.take(len));
-        dc.data_mut().fill(T::ZERO);
-        parts.chunks_exact(len.max(1)).for_each(|part| add(dc.data_mut(), part));
-        dc
+        parallel::for_each_chunk(dc, 4096, |i, dc| {
+            dc.fill(T::ZERO);
+            parts.chunks_exact(len).for_each(|part| add(dc, &part[i * 4096..][..dc.len()]));
+        });
     }
 }

@@ -52,6 +52,34 @@ pub(crate) fn add<T: Real>(y: &mut [T], x: &[T]) {
     update(y, x, |y, x| y + x);
 }
 
+/// into <- from, for rows so short that a call to copy them would take longer than the copy.
+#[inline(always)]
+pub(crate) fn copy_short<T: Real>(from: &[T], into: &mut [T]) {
+    let (from, from_rest) = from.as_chunks::<4>();
+    let (into, into_rest) = into.as_chunks_mut::<4>();
+    for (into, from) in into.iter_mut().zip(from) {
+        *into = *from;
+    }
+    for (into, from) in into_rest.iter_mut().zip(from_rest) {
+        *into = *from;
+    }
+}
+
+/// into += from, for short rows.
+#[inline(always)]
+pub(crate) fn add_short<T: Real>(from: &[T], into: &mut [T]) {
+    let (from, from_rest) = from.as_chunks::<4>();
+    let (into, into_rest) = into.as_chunks_mut::<4>();
+    for (into, from) in into.iter_mut().zip(from) {
+        for lane in 0..4 {
+            into[lane] += from[lane];
+        }
+    }
+    for (into, from) in into_rest.iter_mut().zip(from_rest) {
+        *into += *from;
+    }
+}
+
 #[inline(always)]
 fn vectorized<S: Simd>(simd: S, f: impl FnOnce()) {
     simd.vectorize(f);

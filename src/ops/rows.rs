@@ -2,8 +2,8 @@
 
 use super::reduce::around;
 use crate::error::Error;
-use crate::kernels::blocks::{add_short, copy_padded, copy_short};
-use crate::kernels::elementwise::add;
+use crate::kernels::elementwise::{add, add_short, copy_short};
+use crate::kernels::panel::MOST_LANES;
 use crate::real::Real;
 use crate::tape::{Context, Op, Pools, Tape, Var};
 use crate::tensor::{Buffer, Pool, Shape, Tensor};
@@ -72,32 +72,35 @@ impl Distinct {
         slots
     }
 
-    /// Fills row u of `tile`, `wide` apart, a padded width, with the sum of some columns of the rows
-    /// of `x` (`width` wide) at the positions of distinct id u, for a range of u. What stands behind
-    /// them is unspecified.
+    /// How often the distinct ids of a panel occur; 0 in lanes without one.
     #[inline(always)]
-    pub(crate) fn gather_sums<T: Real>(
+    pub(crate) fn weights<T: Real>(&self, ids: Range<usize>) -> [T; MOST_LANES] {
+        let mut weights = [T::ZERO; MOST_LANES];
+        for (weight, u) in weights.iter_mut().zip(ids) {
+            *weight = T::from_usize(self.count(u));
+        }
+        weights
+    }
+
+    /// The sum of some columns of the rows of `x` (`width` wide) at the positions of distinct id u:
+    /// made in `sum`, unless there is but one.
+    #[inline(always)]
+    pub(crate) fn sum_of<'a, T: Real>(
         &self,
-        x: &[T],
+        u: usize,
+        x: &'a [T],
         width: usize,
         columns: Range<usize>,
-        ids: Range<usize>,
-        tile: &mut [T],
-        wide: usize,
-    ) {
-        let inside = columns.start + wide <= width;
-        for (u, tile) in ids.zip(tile.chunks_exact_mut(wide)) {
-            let positions = self.positions(u);
-            let row = |i: u32| &x[i as usize * width..][..width][columns.start..];
-            if inside {
-                copy_padded(row(positions[0]), tile, wide);
-            } else {
-                copy_short(&row(positions[0])[..columns.len()], &mut tile[..columns.len()]);
-            }
-            for &i in &positions[1..] {
-                add_short(&row(i)[..columns.len()], &mut tile[..columns.len()]);
-            }
+        sum: &'a mut [T],
+    ) -> &'a [T] {
+        let row = |i: u32| &x[i as usize * width..][..width][columns.clone()];
+        let positions = self.positions(u);
+        if let [only] = positions {
+            return row(*only);
         }
+        copy_short(row(positions[0]), sum);
+        positions[1..].iter().for_each(|&i| add_short(row(i), sum));
+        sum
     }
 
     /// The positions of distinct id `u`.

@@ -1,0 +1,259 @@
+//! Panels: some numbers of as many tokens as a vector has lanes, one token a lane.
+//!
+//! A panel is rows of [`LANES`](Real::LANES): row t holds the t-th number of every token. What is
+//! done with each token's numbers is then done in vectors over tokens: however few numbers a token
+//! has, no lane idles, and sums and maxima over them need no shuffles. Panels of the same tokens and
+//! of the tokens after them follow one another in one slice.
+//!
+//! To be called inside a kernel that is dispatched already.
+
+use crate::real::Real;
+use fearless_simd::{Simd, prelude::*};
+use std::ops::Range;
+
+/// The lanes of a vector, and so the tokens of a panel, are at most this many.
+pub(crate) const MOST_LANES: usize = 16;
+
+/// The tokens of every panel that a range of tokens takes.
+pub(crate) fn tokens<T: Real>(range: Range<usize>) -> impl ExactSizeIterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(T::LANES).map(move |first| first..end.min(first + T::LANES))
+}
+
+/// Fills the first rows of a panel from the tokens' own rows; lanes without a token become 0.
+#[inline(always)]
+pub(crate) fn gather<'a, T: Real>(tokens: impl ExactSizeIterator<Item = &'a [T]>, panel: &mut [T]) {
+    if tokens.len() < T::LANES {
+        panel.fill(T::ZERO);
+    }
+    tokens.take(T::LANES).enumerate().for_each(|(lane, token)| set(lane, token, panel));
+}
+
+/// Puts one token's numbers into a lane.
+#[inline(always)]
+pub(crate) fn set<T: Real>(lane: usize, token: &[T], panel: &mut [T]) {
+    for (row, &x) in panel.chunks_exact_mut(T::LANES).zip(token) {
+        row[lane] = x;
+    }
+}
+
+/// The opposite of [`gather`]: writes the lanes of a panel to the tokens' own rows.
+#[inline(always)]
+pub(crate) fn scatter<'a, T: Real>(panel: &[T], tokens: impl Iterator<Item = &'a mut [T]>) {
+    for (lane, token) in tokens.take(T::LANES).enumerate() {
+        for (x, row) in token.iter_mut().zip(panel.chunks_exact(T::LANES)) {
+            *x = row[lane];
+        }
+    }
+}
+
+/// out\[a\] = x\[a\] factor for every row of a panel, each token by its own factor.
+#[inline(always)]
+pub(crate) fn scale<S: Simd, T: Real>(simd: S, x: &[T], factors: &[T], out: &mut [T]) {
+    let factors = T::Wide::<S>::from_slice(simd, &factors[..T::LANES]);
+    for (x, out) in x.chunks_exact(T::LANES).zip(out.chunks_exact_mut(T::LANES)) {
+        (T::Wide::<S>::from_slice(simd, x) * factors).store_slice(out);
+    }
+}
+
+/// Whether the instruction set has 32 registers of 512 bits, and not 16 of 256 (two to a vector).
+#[inline(always)]
+const fn is_wide<S: Simd>() -> bool {
+    <S::f32s as SimdBase<S>>::LEN == 16
+}
+
+/// out\[a\] = sum over p of matrix\[p\]\[a\] x\[p\], for one panel: `matrix` depth x height, `x` depth
+/// rows, `out` `height` rows. With `PRECISE` every product is added with one rounding on every
+/// instruction set: the same bits everywhere.
+#[inline(always)]
+pub(crate) fn product<S: Simd, T: Real, const PRECISE: bool>(
+    simd: S,
+    matrix: &[T],
+    height: usize,
+    x: &[T],
+    out: &mut [T],
+) {
+    let most = if const { is_wide::<S>() } { 8 } else { 4 };
+    let mut first = 0;
+    while first < height {
+        let n = most.min(height - first);
+        match n {
+            1 => product_rows::<S, T, PRECISE, 1>(simd, matrix, height, x, out, first),
+            2 => product_rows::<S, T, PRECISE, 2>(simd, matrix, height, x, out, first),
+            3 => product_rows::<S, T, PRECISE, 3>(simd, matrix, height, x, out, first),
+            4 => product_rows::<S, T, PRECISE, 4>(simd, matrix, height, x, out, first),
+            _ if const { !is_wide::<S>() } => unreachable!("at most 4"),
+            5 => product_rows::<S, T, PRECISE, 5>(simd, matrix, height, x, out, first),
+            6 => product_rows::<S, T, PRECISE, 6>(simd, matrix, height, x, out, first),
+            7 => product_rows::<S, T, PRECISE, 7>(simd, matrix, height, x, out, first),
+            _ => product_rows::<S, T, PRECISE, 8>(simd, matrix, height, x, out, first),
+        }
+        first += n;
+    }
+}
+
+#[inline(always)]
+fn product_rows<S: Simd, T: Real, const PRECISE: bool, const R: usize>(
+    simd: S,
+    matrix: &[T],
+    height: usize,
+    x: &[T],
+    out: &mut [T],
+    first: usize,
+) {
+    let mut sums = [T::Wide::<S>::splat(simd, T::ZERO); R];
+    for (x, factors) in x.chunks_exact(T::LANES).zip(matrix.chunks_exact(height)) {
+        let (x, factors) = (T::Wide::<S>::from_slice(simd, x), &factors[first..first + R]);
+        for r in 0..R {
+            let factor = T::Wide::<S>::splat(simd, factors[r]);
+            sums[r] = if PRECISE {
+                factor.mul_add_precise(x, sums[r])
+            } else {
+                factor.mul_add(x, sums[r])
+            };
+        }
+    }
+    let out = &mut out[first * T::LANES..][..R * T::LANES];
+    for (sum, out) in sums.iter().zip(out.chunks_exact_mut(T::LANES)) {
+        sum.store_slice(out);
+    }
+}
+
+/// out\[a\]\[b\] = sum over all tokens of left\[a\] right\[b\], for panels of `height` rows on the left
+/// and of `width` on the right, as many on both sides.
+#[inline(always)]
+pub(crate) fn outer<S: Simd, T: Real>(
+    simd: S,
+    (left, height): (&[T], usize),
+    (right, width): (&[T], usize),
+    out: &mut [T],
+) {
+    let most = if const { is_wide::<S>() } { 4 } else { 2 };
+    let mut first = 0;
+    while first < height {
+        let n = most.min(height - first);
+        match n {
+            1 => outer_rows::<S, T, 1>(simd, (left, height), (right, width), out, first),
+            2 => outer_rows::<S, T, 2>(simd, (left, height), (right, width), out, first),
+            _ if const { !is_wide::<S>() } => unreachable!("at most 2"),
+            3 => outer_rows::<S, T, 3>(simd, (left, height), (right, width), out, first),
+            _ => outer_rows::<S, T, 4>(simd, (left, height), (right, width), out, first),
+        }
+        first += n;
+    }
+}
+
+#[inline(always)]
+fn outer_rows<S: Simd, T: Real, const R: usize>(
+    simd: S,
+    left: (&[T], usize),
+    right: (&[T], usize),
+    out: &mut [T],
+    row: usize,
+) {
+    let mut first = 0;
+    while first < right.1 {
+        let n = 3.min(right.1 - first);
+        match n {
+            1 => outer_block::<S, T, R, 1>(simd, left, right, out, [row, first]),
+            2 => outer_block::<S, T, R, 2>(simd, left, right, out, [row, first]),
+            _ => outer_block::<S, T, R, 3>(simd, left, right, out, [row, first]),
+        }
+        first += n;
+    }
+}
+
+#[inline(always)]
+fn outer_block<S: Simd, T: Real, const R: usize, const C: usize>(
+    simd: S,
+    (left, height): (&[T], usize),
+    (right, width): (&[T], usize),
+    out: &mut [T],
+    [row, column]: [usize; 2],
+) {
+    let mut sums = [[T::Wide::<S>::splat(simd, T::ZERO); C]; R];
+    let panels = left.chunks_exact(height * T::LANES).zip(right.chunks_exact(width * T::LANES));
+    for (left, right) in panels {
+        let left = &left[row * T::LANES..][..R * T::LANES];
+        let right = &right[column * T::LANES..][..C * T::LANES];
+        for r in 0..R {
+            let left = T::Wide::<S>::from_slice(simd, &left[r * T::LANES..][..T::LANES]);
+            for c in 0..C {
+                let right = T::Wide::<S>::from_slice(simd, &right[c * T::LANES..][..T::LANES]);
+                sums[r][c] = left.mul_add(right, sums[r][c]);
+            }
+        }
+    }
+    for r in 0..R {
+        let out = &mut out[(row + r) * width + column..][..C];
+        for c in 0..C {
+            out[c] = sums[r][c].reduce_sum();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::level;
+    use fearless_simd::dispatch;
+
+    fn number(i: usize) -> f64 {
+        (i * 7 % 11) as f64 - 5.0
+    }
+
+    #[test]
+    fn products_equal_their_definition_for_every_height() {
+        let lanes = <f64 as Real>::LANES;
+        for (depth, height) in [(1, 1), (3, 2), (4, 7), (8, 33), (0, 3)] {
+            let matrix: Vec<f64> = (0..depth * height).map(number).collect();
+            let x: Vec<f64> = (0..depth * lanes).map(|i| number(i + 3)).collect();
+            for precise in [false, true] {
+                let mut out = vec![9.0; height * lanes];
+                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || match precise {
+                    true => product::<_, _, true>(simd, &matrix, height, &x, &mut out),
+                    false => product::<_, _, false>(simd, &matrix, height, &x, &mut out),
+                }));
+                for (i, &found) in out.iter().enumerate() {
+                    let term = |p: usize| matrix[p * height + i / lanes] * x[p * lanes + i % lanes];
+                    assert_eq!(found, (0..depth).map(term).sum::<f64>());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_over_tokens_equal_their_definition() {
+        let lanes = <f64 as Real>::LANES;
+        for (panels, height, width) in [(1, 1, 1), (2, 3, 2), (3, 5, 7), (0, 2, 2)] {
+            let left: Vec<f64> = (0..panels * height * lanes).map(number).collect();
+            let right: Vec<f64> = (0..panels * width * lanes).map(|i| number(i + 4)).collect();
+            let mut out = vec![9.0; height * width];
+            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                outer(simd, (&left, height), (&right, width), &mut out);
+            }));
+            for (i, &found) in out.iter().enumerate() {
+                let term = |token: usize| {
+                    let (panel, lane) = (token / lanes, token % lanes);
+                    left[(panel * height + i / width) * lanes + lane]
+                        * right[(panel * width + i % width) * lanes + lane]
+                };
+                assert_eq!(found, (0..panels * lanes).map(term).sum::<f64>());
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_go_into_lanes_and_come_back() {
+        for tokens in [1, 5, <f64 as Real>::LANES] {
+            let rows: Vec<f64> = (0..tokens * 3).map(number).collect();
+            let mut panel = vec![9.0; 3 * <f64 as Real>::LANES];
+            gather(rows.chunks_exact(3), &mut panel);
+            assert!((0..tokens).all(|i| panel[i] == rows[i * 3]));
+            assert!(panel[tokens..<f64 as Real>::LANES].iter().all(|&x| x == 0.0));
+            let mut back = vec![0.0; tokens * 3];
+            scatter(&panel, back.chunks_exact_mut(3));
+            assert_eq!(back, rows);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Large buffers are used again: from the third step on, training asks the allocator for nothing
+//! above 4 KiB.
+
+use dpq::data::Window;
+use dpq::nn::{LanguageModel, LanguageModelConfig};
+use dpq::optim::Sgd;
+use dpq::{DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Params, Tape, parallel};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The system's allocator, which notes the large requests.
+struct Counting;
+
+static LARGE: AtomicUsize = AtomicUsize::new(0);
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is the system allocator's, unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.size() > 4096 {
+            LARGE.fetch_add(1, Ordering::Relaxed);
+            LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        }
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const VOCABULARY: usize = 2000;
+const WIDTH: usize = 96;
+
+/// Large requests in each of six steps of training.
+fn requests(embedding: fn(&mut Params<f32>) -> Box<dyn Embedding<f32>>) -> Vec<usize> {
+    let mut params = Params::new();
+    let table = embedding(&mut params);
+    let config = LanguageModelConfig { layers: 2, hidden: WIDTH, keep: 0.8, init: 0.1 };
+    let model = LanguageModel::new(&mut params, table, config, 0);
+    let (steps, batch) = (20, 20);
+    let (mut tape, mut state) = (Tape::new(), model.start(batch));
+    let step = |step: u32| {
+        // Other words, and another number of distinct ones, at every step.
+        let words = |k: u32| (0..400).map(|i| (i * i * k + step * 7) % VOCABULARY as u32).collect();
+        let window = Window { inputs: words(3), targets: words(5), steps, batch };
+        LARGE.store(0, Ordering::Relaxed);
+        tape.set_noise(0, u64::from(step));
+        let pass = model.forward(&tape.train(&params), &window, &state);
+        state = pass.state;
+        let mut grads = tape.backward_and_free(pass.objective).unwrap();
+        tape.reset();
+        grads.clip_global_norm(5.0);
+        Sgd { rate: 0.5 }.step(&mut params, &grads);
+        drop(grads);
+        LARGE.load(Ordering::Relaxed)
+    };
+    (0..6).map(step).collect()
+}
+
+#[test]
+fn from_the_third_step_on_nothing_large_is_allocated() {
+    let full = |params: &mut Params<f32>| -> Box<dyn Embedding<f32>> {
+        Box::new(FullEmbedding::new(params, VOCABULARY, WIDTH, 0.1, 0))
+    };
+    let sx = |params: &mut Params<f32>| -> Box<dyn Embedding<f32>> {
+        let config = DpqConfig::sx(16, 32);
+        Box::new(DpqEmbedding::new(params, VOCABULARY, WIDTH, config, 0.1, 0).unwrap())
+    };
+    let vq = |params: &mut Params<f32>| -> Box<dyn Embedding<f32>> {
+        let config = DpqConfig::vq(16, 32);
+        Box::new(DpqEmbedding::new(params, VOCABULARY, WIDTH, config, 0.1, 0).unwrap())
+    };
+    for threads in [1, 2] {
+        for (name, embedding) in [("full", full as fn(&mut _) -> _), ("sx", sx), ("vq", vq)] {
+            LARGEST.store(0, Ordering::Relaxed);
+            let found = parallel::with_threads(threads, || requests(embedding));
+            println!("{name}, {threads} threads: large requests a step {found:?}");
+            assert!(found[0] > 0, "the counter counts");
+            assert_eq!(found[2..], [0; 4], "{name}: requests above 4 KiB at every step");
+        }
+    }
+}
