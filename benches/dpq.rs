@@ -1,7 +1,7 @@
 //! How long does one forward and backward pass of a DPQ embedding take?
 //!
 //! `cargo bench --bench dpq -- --only A,B --threads 1,2 --repeats 9` prints a JSON line for each
-//! shape, form, kind of ids and number of threads.
+//! shape, form, kind of ids and number of threads; `--only "C sx"` measures one form of one shape.
 
 mod common;
 
@@ -60,12 +60,15 @@ impl Pass {
 
 fn main() {
     let options = Options::parse();
-    for (name, shape) in SHAPES.iter().filter(|(name, _)| options.wants(name)) {
+    let variants = [("sx", "distinct"), ("sx", "zipf"), ("vq", "distinct"), ("vq", "zipf")];
+    for (name, shape) in SHAPES {
         for &threads in &options.threads {
             parallel::with_threads(threads, || {
-                let variants =
-                    [("sx", "distinct"), ("sx", "zipf"), ("vq", "distinct"), ("vq", "zipf")];
-                let mut passes = variants.map(|(form, ids)| Pass::new(name, *shape, form, ids));
+                let wanted = variants
+                    .iter()
+                    .filter(|(form, ids)| options.wants(&format!("{name} {form} {ids}")));
+                let mut passes: Vec<Pass> =
+                    wanted.map(|(form, ids)| Pass::new(name, shape, form, ids)).collect();
                 let times = common::in_turn(options.repeats, &mut passes, Pass::run);
                 for (pass, times) in passes.iter().zip(times) {
                     report("dpq", &pass.name, threads, &times, None);

@@ -29,9 +29,9 @@ impl Options {
         }
     }
 
-    /// Whether `--only` names this, or is not given.
+    /// Whether `--only` names this or what it begins with, or is not given.
     pub fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| only == name)
+        self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only.as_str()))
     }
 }
 

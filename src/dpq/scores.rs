@@ -29,8 +29,11 @@ pub(crate) enum Score {
 /// codewords once for all of them.
 pub(crate) const BLOCK: usize = 128;
 
+/// Columns of a tile of groups.
+pub(crate) const TILE: usize = 128;
+
 /// Tokens whose codes are a piece of work for a thread.
-const CHUNK: usize = 32;
+const CHUNK: usize = 64;
 
 /// Queries: rows of a matrix, all or some of them, each cut into groups.
 #[derive(Clone, Copy)]
@@ -70,11 +73,22 @@ impl<'a, T: Real> Queries<'a, T> {
         &self.data[id * self.width..][..self.width]
     }
 
-    /// The parts g of some rows, at most one a lane, as a panel of s rows.
+    /// The groups, in tiles that are gathered together: so many that a row's part is long enough to
+    /// be worth visiting, and few enough that the parts of a block of tokens stay in a cache.
+    pub(crate) fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
+        let (groups, size) = (self.groups, (TILE / self.group_width().max(1)).max(1));
+        (0..groups).step_by(size).map(move |first| first..groups.min(first + size))
+    }
+
+    /// The parts of some rows in a range of groups, as panels one after the other.
     #[inline(always)]
-    pub(crate) fn panel(&self, rows: Range<usize>, g: usize, panel: &mut [T]) {
+    pub(crate) fn panels(&self, rows: Range<usize>, groups: Range<usize>, panels: &mut [T]) {
         let s = self.group_width();
-        panel::gather(rows.map(|row| &self.row(row)[g * s..][..s]), panel);
+        let columns = groups.start * s..groups.end * s;
+        let panels = panels.chunks_exact_mut(columns.len() * T::LANES);
+        for (tokens, panel) in panel::tokens::<T>(rows).zip(panels) {
+            panel::gather(tokens, |row| &self.row(row)[columns.clone()], panel);
+        }
     }
 }
 
@@ -193,21 +207,28 @@ impl<T: Real> Normalizer<T> {
     /// The number of the largest normalised score of every token of a panel, the first of equals;
     /// false for tokens that have a NaN among their scores, or none above minus infinity.
     #[inline(always)]
-    fn choose<S: Simd>(&self, simd: S, scores: &[T], codes: &mut [T], sound: &mut [bool]) {
+    fn choose<S: Simd>(
+        &self,
+        simd: S,
+        scores: &[T],
+        codes: &mut [T],
+        sound: &mut [bool; panel::MOST_LANES],
+    ) {
         let lowest = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
         let (mut best, mut code) = (lowest, T::Wide::<S>::splat(simd, T::ZERO));
-        let (mut j, mut nans) = (code, code.simd_ne(code));
+        let (mut j, mut sum) = (code, code);
         let rows = scores.chunks_exact(T::LANES);
         for ((row, &mean), &reciprocal) in rows.zip(&*self.means).zip(&*self.reciprocals) {
             let score = (T::Wide::<S>::from_slice(simd, row) - mean) * reciprocal;
             let better = score.simd_gt(best);
             best = better.select(score, best);
             code = better.select(j, code);
-            nans = nans | score.simd_ne(score);
+            sum += score;
             j += T::Wide::<S>::splat(simd, T::ONE);
         }
         code.store_slice(codes);
-        let failed = (nans | best.simd_eq(lowest)).to_bitmask();
+        // A NaN makes the sum one.
+        let failed = (sum.simd_ne(sum) | best.simd_eq(lowest)).to_bitmask();
         sound.iter_mut().enumerate().for_each(|(lane, sound)| *sound = failed >> lane & 1 == 0);
     }
 }
@@ -221,29 +242,32 @@ pub(crate) fn choose<T: Real>(
     normalizer: &Normalizer<T>,
     codes: &mut [u32],
 ) -> bool {
-    let (groups, k) = (queries.groups, codebook.size);
+    let (groups, k, s) = (queries.groups, codebook.size, codebook.width);
     let all_sound = AtomicBool::new(true);
     parallel::for_each_chunk(codes, CHUNK * groups, |i, codes| {
-        let mut part = pool.take(codebook.width * T::LANES);
+        let rows = i * CHUNK..i * CHUNK + codes.len() / groups;
+        let mut q = pool.take(CHUNK * TILE.max(s));
         let (mut scores, mut chosen) = (pool.take(k * T::LANES), pool.take(T::LANES));
-        let mut sound = [true; 16];
-        for g in 0..groups {
-            for (b, codes) in codes.chunks_mut(T::LANES * groups).enumerate() {
-                let first = i * CHUNK + b * T::LANES;
-                let n = codes.len() / groups;
-                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.panel(first..first + n, g, &mut part);
-                    score(simd, kind, codebook, g, &part, &mut scores);
-                    normalizer.choose(simd, &scores, &mut chosen, &mut sound[..T::LANES]);
-                }));
-                for (lane, codes) in codes.chunks_exact_mut(groups).enumerate() {
-                    codes[g] = chosen[lane].to_u32();
-                    if !sound[lane] {
-                        codes[g] = 0;
-                        all_sound.store(false, Ordering::Relaxed);
+        let mut sound = [true; panel::MOST_LANES];
+        for tile in queries.tiles() {
+            let columns = tile.len() * s;
+            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                queries.panels(rows.clone(), tile.clone(), &mut q);
+                for (g, part) in tile.clone().zip((0..columns).step_by(s)) {
+                    let panels = q.chunks_exact(columns * T::LANES);
+                    for (q, codes) in panels.zip(codes.chunks_mut(T::LANES * groups)) {
+                        score(simd, kind, codebook, g, &q[part * T::LANES..][..s * T::LANES], &mut scores);
+                        normalizer.choose(simd, &scores, &mut chosen, &mut sound);
+                        for (lane, codes) in codes.chunks_exact_mut(groups).enumerate() {
+                            codes[g] = chosen[lane].to_u32();
+                            if !sound[lane] {
+                                codes[g] = 0;
+                                all_sound.store(false, Ordering::Relaxed);
+                            }
+                        }
                     }
                 }
-            }
+            }));
         }
     });
     all_sound.into_inner()
@@ -265,7 +289,7 @@ pub(crate) fn scores<'t, T: Real>(kind: Score, q: Var<'t, T>, codebook: Var<'t, 
         let tokens = i * T::LANES..n.min((i + 1) * T::LANES);
         for g in 0..groups {
             dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                queries.panel(tokens.clone(), g, &mut part);
+                queries.panels(tokens.clone(), g..g + 1, &mut part);
                 score(simd, kind, &book, g, &part, &mut panel);
             }));
             let rows = r.chunks_exact_mut(book.size).skip(g).step_by(groups);

@@ -15,7 +15,7 @@
 //! added up; and where there is a single part of a single query, whose scores are their own means,
 //! so that they normalise to exactly 0.
 
-use super::scores::{BLOCK, Codebook, Queries, Score, batch_statistics, score};
+use super::scores::{BLOCK, Codebook, Queries, Score, TILE, batch_statistics, score};
 use crate::kernels::elementwise::add;
 use crate::kernels::softmax::scale;
 use crate::kernels::{level, panel};
@@ -59,23 +59,29 @@ pub(crate) fn statistics<T: Real>(
     let width = one + 1;
     let second = weighted_sums(pools, queries, groups * width * width, |rows, sums| {
         let [mut x, mut weighted] = [(); 2].map(|()| pools.values.take(BLOCK * width));
-        let (mut q, mut products) =
-            (pools.values.take(s * T::LANES), pools.values.take(width * width));
+        let mut q = pools.values.take(BLOCK * TILE.max(s));
+        let mut products = pools.values.take(width * width);
         for first in rows.clone().step_by(BLOCK) {
             let block = first..rows.end.min(first + BLOCK);
             let len = panel::tokens::<T>(block.clone()).len() * width * T::LANES;
-            for (g, sums) in sums.chunks_exact_mut(width * width).enumerate() {
+            for tile in queries.tiles() {
+                let columns = tile.len() * s;
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    let tokens = panel::tokens::<T>(block.clone());
-                    let x_panels = x.chunks_exact_mut(width * T::LANES);
-                    let weighted_panels = weighted.chunks_exact_mut(width * T::LANES);
-                    for ((tokens, x), weighted) in tokens.zip(x_panels).zip(weighted_panels) {
-                        queries.panel(tokens.clone(), g, &mut q);
-                        centred(simd, &q, &centre[g * s..][..s], x);
-                        panel::scale(simd, x, &distinct.weights(tokens), weighted);
+                    queries.panels(block.clone(), tile.clone(), &mut q);
+                    for (g, part) in tile.clone().zip((0..columns).step_by(s)) {
+                        let panels = q
+                            .chunks_exact(columns * T::LANES)
+                            .zip(x.chunks_exact_mut(width * T::LANES))
+                            .zip(weighted.chunks_exact_mut(width * T::LANES));
+                        for (tokens, ((q, x), weighted)) in panel::tokens::<T>(block.clone()).zip(panels) {
+                            let q = &q[part * T::LANES..][..s * T::LANES];
+                            centred(simd, q, &centre[g * s..][..s], x);
+                            panel::scale(simd, x, &distinct.weights(tokens), weighted);
+                        }
+                        panel::outer(simd, (&weighted[..len], width), (&x[..len], width), &mut products);
+                        let sums = &mut sums[g * width * width..][..width * width];
+                        sums.iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);
                     }
-                    panel::outer(simd, (&weighted[..len], width), (&x[..len], width), &mut products);
-                    sums.iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);
                 }));
             }
         }
@@ -228,7 +234,7 @@ fn from_scores<T: Real>(
         let (mut part, mut scores) =
             (pools.values.take(s * T::LANES), pools.values.take(k * T::LANES));
         dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-            queries.panel(tokens, g, &mut part);
+            queries.panels(tokens, g..g + 1, &mut part);
             score(simd, kind, codebook, g, &part, &mut scores);
         }));
         scores

@@ -38,7 +38,7 @@
 
 use super::assign::{Assigned, assign};
 use super::composed::{Normalization, Quantized};
-use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, score};
+use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, TILE, score};
 use super::statistics::{Moments, centred};
 use super::{DpqConfig, composed};
 use crate::kernels::elementwise::{add, add_short};
@@ -175,7 +175,7 @@ impl<T: Real> Sx<T> {
         for tokens in panel::tokens::<T>(0..queries.len()) {
             for g in 0..groups {
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.panel(tokens.clone(), g, &mut q);
+                    queries.panels(tokens.clone(), g..g + 1, &mut q);
                     score(simd, Score::Dot, &self.codebook, g, &q, &mut p);
                     let top = self.normalizer.apply(simd, &mut p);
                     exponentials::<_, T>(simd, &mut p, top, rate).store_slice(&mut totals[..T::LANES]);
@@ -309,49 +309,91 @@ impl<T: Real> Backward<'_, T> {
             let (part_keys, rest) = part.split_at_mut(book_len);
             let (part_values, part_s1) = rest.split_at_mut(book_len);
             let take = |n: usize| pools.values.take(n);
-            let [mut q, mut upstream] = [(); 2].map(|()| take(s * T::LANES));
-            let (mut e, mut sum, mut products) = (take(k * T::LANES), take(s), take(k * (s + 1)));
+            let widest = TILE.max(s);
+            let [mut q, mut upstream] = [(); 2].map(|()| take(size * widest));
+            let (mut sums, mut e) = (take(T::LANES * widest), take(k * T::LANES));
             let (mut drh, mut off) = (take(k * size), take((s + 1) * size));
+            let mut products = take(k * (s + 1));
             for first in rows.clone().step_by(size) {
                 let block = first..rows.end.min(first + size);
-                let panels = panel::tokens::<T>(block.clone()).len() * T::LANES;
-                for g in 0..groups {
-                    let (book, columns) = (codebook.of(g), g * s..(g + 1) * s);
-                    let scaled = &scaled.data()[book * k * s..][..k * s];
-                    let part_values = &mut part_values[book * k * s..][..k * s];
+                let tokens = || panel::tokens::<T>(block.clone());
+                let lanes = tokens().len() * T::LANES;
+                for tile in queries.tiles() {
+                    let columns = tile.start * s..tile.end * s;
+                    let width = columns.len() * T::LANES;
                     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                        let outputs = drh.chunks_exact_mut(k * T::LANES).zip(off.chunks_exact_mut((s + 1) * T::LANES));
-                        for (tokens, (drh, off)) in panel::tokens::<T>(block.clone()).zip(outputs) {
-                            queries.panel(tokens.clone(), g, &mut q);
-                            centred(simd, &q, &centre[columns.clone()], off);
-                            if tokens.len() < T::LANES {
-                                upstream.fill(T::ZERO);
-                            }
-                            for (lane, u) in tokens.clone().enumerate() {
-                                let dy = op.distinct.sum_of(u, dy.data(), d, columns.clone(), &mut sum);
-                                add_short(dy, &mut part_values[op.code(u, g) * s..][..s]);
-                                panel::set(lane, dy, &mut upstream);
-                            }
-                            score(simd, Score::Dot, codebook, g, &q, &mut e);
-                            let top = op.normalizer.apply(simd, &mut e);
-                            let total = exponentials(simd, &mut e, top, rate);
-                            panel::product::<_, _, false>(simd, value_book.columns(g), k, &upstream, drh);
-                            if entropy != 0.0 {
-                                self.entropy_rule(tokens.clone(), g, entropy, &e, drh);
-                            }
-                            softmax_rule(simd, &e, total, rate, drh);
-                            let at = (tokens.start - rows.start) * d + g * s * T::LANES;
-                            panel::product::<_, _, false>(simd, scaled, s, drh, &mut dq[at..][..s * T::LANES]);
+                        queries.panels(block.clone(), tile.clone(), &mut q);
+                        for (tokens, upstream) in tokens().zip(upstream.chunks_exact_mut(width)) {
+                            self.gather_upstream(dy, tokens, tile.clone(), &mut sums, upstream, part_values);
                         }
-                        panel::outer(simd, (&drh[..panels * k], k), (&off[..panels * (s + 1)], s + 1), &mut products);
-                        for (j, products) in products.chunks_exact(s + 1).enumerate() {
-                            add_short(&products[..s], &mut part_keys[(book * k + j) * s..][..s]);
-                            part_s1[g * k + j] += products[s];
+                        for (g, part) in tile.clone().zip((0..width).step_by(s * T::LANES)) {
+                            let book = codebook.of(g);
+                            let scaled = &scaled.data()[book * k * s..][..k * s];
+                            let part = part..part + s * T::LANES;
+                            for (p, tokens) in tokens().enumerate() {
+                                let (q, upstream) = (&q[p * width..][part.clone()], &upstream[p * width..][part.clone()]);
+                                let drh = &mut drh[p * k * T::LANES..][..k * T::LANES];
+                                let off = &mut off[p * (s + 1) * T::LANES..][..(s + 1) * T::LANES];
+                                centred(simd, q, &centre[g * s..][..s], off);
+                                score(simd, Score::Dot, codebook, g, q, &mut e);
+                                let top = op.normalizer.apply(simd, &mut e);
+                                let total = exponentials(simd, &mut e, top, rate);
+                                panel::product::<_, _, false>(simd, value_book.columns(g), k, upstream, drh);
+                                if entropy != 0.0 {
+                                    self.entropy_rule(tokens.clone(), g, entropy, &e, drh);
+                                }
+                                softmax_rule(simd, &e, total, rate, drh);
+                                let at = (tokens.start - rows.start) * d + g * s * T::LANES;
+                                panel::product::<_, _, false>(simd, scaled, s, drh, &mut dq[at..][..s * T::LANES]);
+                            }
+                            panel::outer(simd, (&drh[..lanes * k], k), (&off[..lanes * (s + 1)], s + 1), &mut products);
+                            for (j, products) in products.chunks_exact(s + 1).enumerate() {
+                                add_short(&products[..s], &mut part_keys[(book * k + j) * s..][..s]);
+                                part_s1[g * k + j] += products[s];
+                            }
                         }
                     }));
                 }
             }
         })
+    }
+
+    /// dy of a panel of distinct ids in a range of groups, summed over their repetitions; adds it to
+    /// the sums of the chosen values. `sums` holds what a panel takes.
+    #[inline(always)]
+    fn gather_upstream(
+        &self,
+        dy: &Tensor<T>,
+        tokens: Range<usize>,
+        groups: Range<usize>,
+        sums: &mut [T],
+        upstream: &mut [T],
+        part_values: &mut [T],
+    ) {
+        let (op, [k, s, d]) = (self.op, self.sizes());
+        let columns = groups.start * s..groups.end * s;
+        let row = |i: u32| &dy.data()[i as usize * d..][..d][columns.clone()];
+        for (u, sum) in tokens.clone().zip(sums.chunks_exact_mut(columns.len())) {
+            let positions = op.distinct.positions(u);
+            let part = if let [only] = positions {
+                row(*only)
+            } else {
+                sum.copy_from_slice(row(positions[0]));
+                positions[1..]
+                    .iter()
+                    .for_each(|&i| sum.iter_mut().zip(row(i)).for_each(|(sum, x)| *sum += *x));
+                sum
+            };
+            for (g, part) in groups.clone().zip(part.chunks_exact(s)) {
+                let place = op.codebook.of(g) * k + op.code(u, g);
+                add_short(part, &mut part_values[place * s..][..s]);
+            }
+        }
+        let sum_of = |u: usize| match op.distinct.positions(u) {
+            [only] => row(*only),
+            _ => &sums[(u - tokens.start) * columns.len()..][..columns.len()],
+        };
+        panel::gather(tokens.clone(), sum_of, upstream);
     }
 
     /// dp\[j\] -= weight c (log(p + 1e-10) + w / (p + 1e-10)) for a panel, with p = e / sum e and w
@@ -451,26 +493,31 @@ impl<T: Real> Backward<'_, T> {
     /// Writes dq row by row, and takes the statistics' share off it where that is linear in q'.
     fn finish(&self, panels: &[T], linear: Option<&[T]>, dq: &mut [T]) {
         let Backward { op, pools, queries, .. } = self;
-        let ([_, s, d], groups, centre) = (self.sizes(), queries.groups, self.centre());
+        let ([_, s, d], centre) = (self.sizes(), self.centre());
         let width = s * T::LANES;
         parallel::for_each_chunk(dq, BLOCK * d, |i, dq| {
             let [mut off, mut weighted] = [(); 2].map(|()| pools.values.take(width + T::LANES));
-            let [mut q, mut share] = [(); 2].map(|()| pools.values.take(width));
+            let [mut q, mut sums] = [(); 2].map(|()| pools.values.take(TILE.max(s) * T::LANES));
             let rows = i * BLOCK..i * BLOCK + dq.len() / d;
             for (tokens, dq) in panel::tokens::<T>(rows).zip(dq.chunks_mut(T::LANES * d)) {
                 let weights = op.distinct.weights::<T>(tokens.clone());
-                for g in 0..groups {
-                    let panel = &panels[tokens.start * d + g * width..][..width];
+                for tile in queries.tiles() {
+                    let columns = tile.start * s..tile.end * s;
+                    let panel = &panels[(tokens.start * d) + columns.start * T::LANES..]
+                        [..columns.len() * T::LANES];
                     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                        let rows = dq.chunks_exact_mut(d).map(|row| &mut row[g * s..][..s]);
+                        let rows = dq.chunks_exact_mut(d).map(|row| &mut row[columns.clone()]);
                         let Some(linear) = linear else { return panel::scatter(panel, rows) };
-                        queries.panel(tokens.clone(), g, &mut q);
-                        centred(simd, &q, &centre[g * s..][..s], &mut off);
-                        panel::scale(simd, &off, &weights, &mut weighted);
-                        let matrix = &linear[g * (s + 1) * s..][..(s + 1) * s];
-                        panel::product::<_, _, false>(simd, matrix, s, &weighted, &mut share);
-                        share.iter_mut().zip(panel).for_each(|(share, dq)| *share += *dq);
-                        panel::scatter(&share, rows);
+                        queries.panels(tokens.clone(), tile.clone(), &mut q);
+                        let parts = q.chunks_exact(width).zip(sums.chunks_exact_mut(width));
+                        for (g, (q, sums)) in tile.clone().zip(parts) {
+                            centred(simd, q, &centre[g * s..][..s], &mut off);
+                            panel::scale(simd, &off, &weights, &mut weighted);
+                            let matrix = &linear[g * (s + 1) * s..][..(s + 1) * s];
+                            panel::product::<_, _, false>(simd, matrix, s, &weighted, sums);
+                        }
+                        sums.iter_mut().zip(panel).for_each(|(sum, dq)| *sum += *dq);
+                        panel::scatter(&sums, rows);
                     }));
                 }
             }
@@ -492,7 +539,7 @@ impl<T: Real> Backward<'_, T> {
                 for (g, dq) in dq.chunks_exact_mut(s * T::LANES).enumerate() {
                     let book = op.codebook.of(g) * k * s..(op.codebook.of(g) + 1) * k * s;
                     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                        queries.panel(tokens.clone(), g, &mut q);
+                        queries.panels(tokens.clone(), g..g + 1, &mut q);
                         score(simd, Score::Dot, &op.codebook, g, &q, &mut dr);
                         for (j, dr) in dr.chunks_exact_mut(T::LANES).enumerate() {
                             for (dr, &weight) in dr.iter_mut().zip(&weights) {

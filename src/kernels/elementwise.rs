@@ -55,28 +55,41 @@ pub(crate) fn add<T: Real>(y: &mut [T], x: &[T]) {
 /// into <- from, for rows so short that a call to copy them would take longer than the copy.
 #[inline(always)]
 pub(crate) fn copy_short<T: Real>(from: &[T], into: &mut [T]) {
-    let (from, from_rest) = from.as_chunks::<4>();
-    let (into, into_rest) = into.as_chunks_mut::<4>();
-    for (into, from) in into.iter_mut().zip(from) {
-        *into = *from;
-    }
-    for (into, from) in into_rest.iter_mut().zip(from_rest) {
-        *into = *from;
-    }
+    short(from, into, |from, into| *into = from);
 }
 
 /// into += from, for short rows.
 #[inline(always)]
 pub(crate) fn add_short<T: Real>(from: &[T], into: &mut [T]) {
-    let (from, from_rest) = from.as_chunks::<4>();
-    let (into, into_rest) = into.as_chunks_mut::<4>();
-    for (into, from) in into.iter_mut().zip(from) {
-        for lane in 0..4 {
-            into[lane] += from[lane];
+    short(from, into, |from, into| *into += from);
+}
+
+/// Calls `f` for every pair, in one go for the usual widths of a group.
+#[inline(always)]
+fn short<T: Real>(from: &[T], into: &mut [T], f: impl Fn(T, &mut T)) {
+    match from.len() {
+        4 => some::<T, 4>(from, into, f),
+        8 => some::<T, 8>(from, into, f),
+        16 => some::<T, 16>(from, into, f),
+        n => {
+            let fours = n / 4 * 4;
+            let (from, from_rest) = from.split_at(fours);
+            let (into, into_rest) = into.split_at_mut(fours);
+            for (from, into) in from.chunks_exact(4).zip(into.chunks_exact_mut(4)) {
+                some::<T, 4>(from, into, &f);
+            }
+            for (&from, into) in from_rest.iter().zip(into_rest) {
+                f(from, into);
+            }
         }
     }
-    for (into, from) in into_rest.iter_mut().zip(from_rest) {
-        *into += *from;
+}
+
+#[inline(always)]
+fn some<T: Real, const N: usize>(from: &[T], into: &mut [T], f: impl Fn(T, &mut T)) {
+    let (from, into) = (&from[..N], &mut into[..N]);
+    for i in 0..N {
+        f(from[i], &mut into[i]);
     }
 }
 

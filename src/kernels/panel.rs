@@ -20,29 +20,92 @@ pub(crate) fn tokens<T: Real>(range: Range<usize>) -> impl ExactSizeIterator<Ite
     range.step_by(T::LANES).map(move |first| first..end.min(first + T::LANES))
 }
 
+/// Tokens, and numbers of each, that move at once between rows and lanes.
+const SQUARE: usize = 4;
+
 /// Fills the first rows of a panel from the tokens' own rows; lanes without a token become 0.
 #[inline(always)]
-pub(crate) fn gather<'a, T: Real>(tokens: impl ExactSizeIterator<Item = &'a [T]>, panel: &mut [T]) {
+pub(crate) fn gather<'a, T: Real>(
+    tokens: Range<usize>,
+    row: impl Fn(usize) -> &'a [T],
+    panel: &mut [T],
+) {
+    let mut lane = 0;
     if tokens.len() < T::LANES {
         panel.fill(T::ZERO);
+        for token in tokens.clone() {
+            set(lane, row(token), panel);
+            lane += 1;
+        }
+        return;
     }
-    tokens.take(T::LANES).enumerate().for_each(|(lane, token)| set(lane, token, panel));
+    while lane < T::LANES {
+        let first = tokens.start + lane;
+        let four = [row(first), row(first + 1), row(first + 2), row(first + 3)];
+        set_four(lane, four, panel);
+        lane += SQUARE;
+    }
 }
 
 /// Puts one token's numbers into a lane.
 #[inline(always)]
-pub(crate) fn set<T: Real>(lane: usize, token: &[T], panel: &mut [T]) {
+fn set<T: Real>(lane: usize, token: &[T], panel: &mut [T]) {
     for (row, &x) in panel.chunks_exact_mut(T::LANES).zip(token) {
         row[lane] = x;
     }
 }
 
+/// Puts four tokens' numbers into the lanes from `lane` on.
+#[inline(always)]
+fn set_four<T: Real>(lane: usize, tokens: [&[T]; SQUARE], panel: &mut [T]) {
+    let squares = tokens.map(|token| token.as_chunks::<SQUARE>());
+    let mut rows = panel.chunks_exact_mut(T::LANES);
+    for i in 0..squares[0].0.len() {
+        let square = squares.map(|(square, _)| square[i]);
+        for t in 0..SQUARE {
+            let row = rows.next().expect("a row for every number");
+            row[lane..lane + SQUARE].copy_from_slice(&square.map(|token| token[t]));
+        }
+    }
+    for (t, row) in rows.take(squares[0].1.len()).enumerate() {
+        row[lane..lane + SQUARE].copy_from_slice(&squares.map(|(_, rest)| rest[t]));
+    }
+}
+
 /// The opposite of [`gather`]: writes the lanes of a panel to the tokens' own rows.
 #[inline(always)]
-pub(crate) fn scatter<'a, T: Real>(panel: &[T], tokens: impl Iterator<Item = &'a mut [T]>) {
-    for (lane, token) in tokens.take(T::LANES).enumerate() {
+pub(crate) fn scatter<'a, T: Real>(
+    panel: &[T],
+    mut tokens: impl ExactSizeIterator<Item = &'a mut [T]>,
+) {
+    let mut lane = 0;
+    while tokens.len() >= SQUARE {
+        let four = [(); SQUARE].map(|()| tokens.next().expect("as many as were counted"));
+        take_four(lane, four, panel);
+        lane += SQUARE;
+    }
+    for token in tokens {
         for (x, row) in token.iter_mut().zip(panel.chunks_exact(T::LANES)) {
             *x = row[lane];
+        }
+        lane += 1;
+    }
+}
+
+/// The opposite of [`set_four`].
+#[inline(always)]
+fn take_four<T: Real>(lane: usize, mut tokens: [&mut [T]; SQUARE], panel: &[T]) {
+    let n = tokens[0].len();
+    let mut rows = panel.chunks_exact(SQUARE * T::LANES);
+    for (i, rows) in (&mut rows).take(n / SQUARE).enumerate() {
+        let square: [&[T]; SQUARE] = [0, 1, 2, 3].map(|t| &rows[t * T::LANES + lane..][..SQUARE]);
+        for (r, token) in tokens.iter_mut().enumerate() {
+            token[i * SQUARE..][..SQUARE].copy_from_slice(&square.map(|row| row[r]));
+        }
+    }
+    for t in n / SQUARE * SQUARE..n {
+        for (r, token) in tokens.iter_mut().enumerate() {
+            token[t] = panel[t * T::LANES + lane + r];
         }
     }
 }
@@ -246,13 +309,13 @@ mod tests {
     #[test]
     fn tokens_go_into_lanes_and_come_back() {
         for tokens in [1, 5, <f64 as Real>::LANES] {
-            let rows: Vec<f64> = (0..tokens * 3).map(number).collect();
-            let mut panel = vec![9.0; 3 * <f64 as Real>::LANES];
-            gather(rows.chunks_exact(3), &mut panel);
-            assert!((0..tokens).all(|i| panel[i] == rows[i * 3]));
+            let rows: Vec<f64> = (0..tokens * 6).map(number).collect();
+            let mut panel = vec![9.0; 6 * <f64 as Real>::LANES];
+            gather(0..tokens, |i| &rows[i * 6..][..6], &mut panel);
+            assert!((0..tokens).all(|i| panel[i] == rows[i * 6]));
             assert!(panel[tokens..<f64 as Real>::LANES].iter().all(|&x| x == 0.0));
-            let mut back = vec![0.0; tokens * 3];
-            scatter(&panel, back.chunks_exact_mut(3));
+            let mut back = vec![0.0; tokens * 6];
+            scatter(&panel, back.chunks_exact_mut(6));
             assert_eq!(back, rows);
         }
     }

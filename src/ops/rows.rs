@@ -2,7 +2,7 @@
 
 use super::reduce::around;
 use crate::error::Error;
-use crate::kernels::elementwise::{add, add_short, copy_short};
+use crate::kernels::elementwise::add;
 use crate::kernels::panel::MOST_LANES;
 use crate::real::Real;
 use crate::tape::{Context, Op, Pools, Tape, Var};
@@ -80,27 +80,6 @@ impl Distinct {
             *weight = T::from_usize(self.count(u));
         }
         weights
-    }
-
-    /// The sum of some columns of the rows of `x` (`width` wide) at the positions of distinct id u:
-    /// made in `sum`, unless there is but one.
-    #[inline(always)]
-    pub(crate) fn sum_of<'a, T: Real>(
-        &self,
-        u: usize,
-        x: &'a [T],
-        width: usize,
-        columns: Range<usize>,
-        sum: &'a mut [T],
-    ) -> &'a [T] {
-        let row = |i: u32| &x[i as usize * width..][..width][columns.clone()];
-        let positions = self.positions(u);
-        if let [only] = positions {
-            return row(*only);
-        }
-        copy_short(row(positions[0]), sum);
-        positions[1..].iter().for_each(|&i| add_short(row(i), sum));
-        sum
     }
 
     /// The positions of distinct id `u`.
