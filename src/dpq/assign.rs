@@ -58,11 +58,18 @@ pub(super) fn assign<T: Real>(
 }
 
 impl<T: Real> Assigned<T> {
-    /// The rows that the codes stand for, one a token.
-    pub(super) fn rows(&self, tape: &Tape<T>, values: &Tensor<T>, groups: usize) -> Tensor<T> {
+    /// The rows that the codes stand for, one a token, and the sum of `measure(u, row)` over the
+    /// tokens, u being the token's distinct id.
+    pub(super) fn rows(
+        &self,
+        tape: &Tape<T>,
+        values: &Tensor<T>,
+        groups: usize,
+        measure: impl Fn(usize, &[T]) -> f64 + Sync,
+    ) -> (Tensor<T>, f64) {
         let mut rows = tape.buffer([self.distinct.total(), groups * values.shape()[2]]);
         let slots = self.distinct.slots(&tape.pools().ids);
-        decode(values, &self.codes, &slots, groups, rows.data_mut());
-        rows
+        let sum = decode(values, &self.codes, &slots, groups, rows.data_mut(), measure);
+        (rows, sum)
     }
 }

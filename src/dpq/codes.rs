@@ -155,29 +155,34 @@ impl CodeTable {
 }
 
 /// Tokens of a piece of decoding.
-const CHUNK: usize = 128;
+const CHUNK: usize = 64;
 
-/// rows\[i\] = the codewords, G x K x s, that the codes of row slots\[i\] stand for, D codes a row.
+/// rows\[i\] = the codewords, G x K x s, that the codes of row slots\[i\] stand for, D codes a row;
+/// returns the sum of `measure(slots[i], rows[i])`.
 pub(crate) fn decode<T: Real>(
     codewords: &Tensor<T>,
     codes: &[u32],
     slots: &[u32],
     groups: usize,
     rows: &mut [T],
-) {
+    measure: impl Fn(usize, &[T]) -> f64 + Sync,
+) -> f64 {
     let [codebooks, k, s] = codewords.shape()[..] else { unreachable!("checked by the caller") };
     let stride = if codebooks == 1 { 0 } else { k };
     let d = groups * s;
-    parallel::for_each_chunk(rows, CHUNK * d, |i, rows| {
+    let mut sums = vec![0.0; slots.len().div_ceil(CHUNK)];
+    parallel::for_each_pair((rows, CHUNK * d), (&mut sums, 1), |i, rows, sum| {
         dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
             for (&slot, row) in slots[i * CHUNK..].iter().zip(rows.chunks_exact_mut(d)) {
                 let codes = &codes[slot as usize * groups..][..groups];
                 for (g, (part, &code)) in row.chunks_exact_mut(s).zip(codes).enumerate() {
                     copy_short(&codewords.data()[(g * stride + code as usize) * s..][..s], part);
                 }
+                sum[0] += measure(slot as usize, row);
             }
         }));
     });
+    sums.iter().sum()
 }
 
 #[cfg(test)]

@@ -29,11 +29,20 @@ pub(crate) enum Score {
 /// codewords once for all of them.
 pub(crate) const BLOCK: usize = 128;
 
-/// Columns of a tile of groups.
-pub(crate) const TILE: usize = 128;
-
 /// Tokens whose codes are a piece of work for a thread.
 const CHUNK: usize = 64;
+
+/// How many groups of width s are gathered together: their part of a row is long enough to be worth
+/// visiting, and what a block of tokens has of it stays in a cache.
+pub(crate) fn groups_of_tile(s: usize) -> usize {
+    (128 / s).max(1)
+}
+
+/// How many rows are added up first before the pieces are: part of the result's bits. About eight
+/// pieces, unless they come out too short to be worth it, or too long for single precision.
+pub(crate) fn piece(rows: usize) -> usize {
+    (rows / 8).next_multiple_of(64).clamp(64, 512)
+}
 
 /// Queries: rows of a matrix, all or some of them, each cut into groups.
 #[derive(Clone, Copy)]
@@ -55,12 +64,6 @@ impl<'a, T: Real> Queries<'a, T> {
         self.ids.map_or(self.data.len() / self.width.max(1), <[u32]>::len)
     }
 
-    /// How many rows a piece has whose sums are made first: part of the result's bits. About eight
-    /// pieces, unless they come out too short to be worth it, or too long for single precision.
-    pub(crate) fn piece(&self) -> usize {
-        (self.len() / 8).next_multiple_of(64).clamp(64, 512)
-    }
-
     /// s, the width of a group.
     pub(crate) fn group_width(&self) -> usize {
         self.width / self.groups
@@ -73,10 +76,9 @@ impl<'a, T: Real> Queries<'a, T> {
         &self.data[id * self.width..][..self.width]
     }
 
-    /// The groups, in tiles that are gathered together: so many that a row's part is long enough to
-    /// be worth visiting, and few enough that the parts of a block of tokens stay in a cache.
+    /// The groups, in tiles that are gathered together.
     pub(crate) fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
-        let (groups, size) = (self.groups, (TILE / self.group_width().max(1)).max(1));
+        let (groups, size) = (self.groups, groups_of_tile(self.group_width()));
         (0..groups).step_by(size).map(move |first| first..groups.min(first + size))
     }
 
@@ -151,16 +153,33 @@ pub(crate) fn score<S: Simd, T: Real>(
     queries: &[T],
     out: &mut [T],
 ) {
-    panel::product::<S, T, true>(simd, codebook.columns(g), codebook.size, queries, out);
-    if score == Score::SquaredDistance {
-        let mut norms = T::Wide::<S>::splat(simd, T::ZERO);
-        for q in queries.chunks_exact(T::LANES) {
-            let q = T::Wide::<S>::from_slice(simd, q);
-            norms = q.mul_add_precise(q, norms);
-        }
-        for (out, &square) in out.chunks_exact_mut(T::LANES).zip(codebook.squares(g)) {
-            let dot = T::Wide::<S>::from_slice(simd, out);
-            ((dot + dot - square) - norms).store_slice(out);
+    let (columns, k) = (codebook.columns(g), codebook.size);
+    match score {
+        Score::Dot => panel::product_with::<S, T, true>(
+            simd,
+            columns,
+            k,
+            queries,
+            out,
+            #[inline(always)]
+            |_, dot| dot,
+        ),
+        Score::SquaredDistance => {
+            let mut norms = T::Wide::<S>::splat(simd, T::ZERO);
+            for q in queries.chunks_exact(T::LANES) {
+                let q = T::Wide::<S>::from_slice(simd, q);
+                norms = q.mul_add_precise(q, norms);
+            }
+            let squares = codebook.squares(g);
+            panel::product_with::<S, T, true>(
+                simd,
+                columns,
+                k,
+                queries,
+                out,
+                #[inline(always)]
+                |j, dot| (dot + dot - squares[j]) - norms,
+            );
         }
     }
 }
@@ -246,7 +265,7 @@ pub(crate) fn choose<T: Real>(
     let all_sound = AtomicBool::new(true);
     parallel::for_each_chunk(codes, CHUNK * groups, |i, codes| {
         let rows = i * CHUNK..i * CHUNK + codes.len() / groups;
-        let mut q = pool.take(CHUNK * TILE.max(s));
+        let mut q = pool.take(CHUNK * groups_of_tile(s) * s);
         let (mut scores, mut chosen) = (pool.take(k * T::LANES), pool.take(T::LANES));
         let mut sound = [true; panel::MOST_LANES];
         for tile in queries.tiles() {

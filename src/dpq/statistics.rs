@@ -15,7 +15,9 @@
 //! added up; and where there is a single part of a single query, whose scores are their own means,
 //! so that they normalise to exactly 0.
 
-use super::scores::{BLOCK, Codebook, Queries, Score, TILE, batch_statistics, score};
+use super::scores::{
+    BLOCK, Codebook, Queries, Score, batch_statistics, groups_of_tile, piece, score,
+};
 use crate::kernels::elementwise::add;
 use crate::kernels::softmax::scale;
 use crate::kernels::{level, panel};
@@ -59,7 +61,7 @@ pub(crate) fn statistics<T: Real>(
     let width = one + 1;
     let second = weighted_sums(pools, queries, groups * width * width, |rows, sums| {
         let [mut x, mut weighted] = [(); 2].map(|()| pools.values.take(BLOCK * width));
-        let mut q = pools.values.take(BLOCK * TILE.max(s));
+        let mut q = pools.values.take(BLOCK * groups_of_tile(s) * s);
         let mut products = pools.values.take(width * width);
         for first in rows.clone().step_by(BLOCK) {
             let block = first..rows.end.min(first + BLOCK);
@@ -153,7 +155,7 @@ pub(crate) fn statistics<T: Real>(
 
 /// A point near the mean of every element: that of the first piece of rows.
 fn mean_of_first<T: Real>(pools: &Pools<T>, queries: Queries<'_, T>) -> Buffer<T> {
-    let rows = queries.len().min(queries.piece());
+    let rows = queries.len().min(piece(queries.len()));
     let mut mean = pools.values.take(queries.groups * queries.group_width());
     mean.fill(T::ZERO);
     (0..rows).for_each(|row| add(&mut mean, queries.row(row)));
@@ -206,7 +208,7 @@ fn weighted_sums<T: Real>(
     len: usize,
     add: impl Fn(Range<usize>, &mut [T]) + Sync,
 ) -> Buffer<f64> {
-    let (rows, piece) = (queries.len(), queries.piece());
+    let (rows, piece) = (queries.len(), piece(queries.len()));
     let mut parts = pools.values.take(rows.div_ceil(piece) * len);
     parallel::for_each_chunk(&mut parts, len, |i, part| {
         part.fill(T::ZERO);

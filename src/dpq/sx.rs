@@ -38,14 +38,14 @@
 
 use super::assign::{Assigned, assign};
 use super::composed::{Normalization, Quantized};
-use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, TILE, score};
+use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, groups_of_tile, piece, score};
 use super::statistics::{Moments, centred};
 use super::{DpqConfig, composed};
-use crate::kernels::elementwise::{add, add_short};
+use crate::kernels::elementwise::{add, add_short, add_up};
 use crate::kernels::exponential::exp;
 use crate::kernels::level;
 use crate::kernels::panel::{self, MOST_LANES};
-use crate::ops::Distinct;
+use crate::ops::{Distinct, sum_rows};
 use crate::parallel;
 use crate::real::Real;
 use crate::tape::{Context, Op, Pools, Var};
@@ -89,7 +89,7 @@ fn forward<'t, T: Real>(
         (queries.tape(), queries.value(), keys.value(), values.value());
     super::assert_shapes("sx", config, &table, ids, &[&keys_v, &values_v]);
     let found = assign(tape, Score::Dot, normalization, config.groups, &table, ids, &keys_v);
-    let y = found.rows(tape, &values_v, config.groups);
+    let (y, _) = found.rows(tape, &values_v, config.groups, |_, _| 0.0);
     let Assigned { distinct, codes, codebook, normalizer, statistics, moments } = found;
     let batch = statistics.is_some();
     let op = Sx { config: *config, distinct, codes, codebook, normalizer, moments, batch };
@@ -272,19 +272,15 @@ impl<T: Real> Backward<'_, T> {
         len: usize,
         f: impl Fn(Range<usize>, &mut [T], &mut [T]) + Sync,
     ) -> Buffer<T> {
-        let ([_, _, d], rows, piece) = (self.sizes(), self.queries.len(), self.queries.piece());
+        let ([_, _, d], rows, piece) =
+            (self.sizes(), self.queries.len(), piece(self.queries.len()));
         let mut parts = self.pools.values.take(rows.div_ceil(piece) * len);
         parallel::for_each_pair((dq, piece * d), (&mut parts, len), |i, dq, part| {
             part.fill(T::ZERO);
             f(i * piece..rows.min((i + 1) * piece), dq, part);
         });
         let mut sums = self.pools.values.take(len);
-        parallel::for_each_chunk(&mut sums, 4096, |i, sums| {
-            sums.fill(T::ZERO);
-            for part in parts.chunks_exact(len) {
-                add(sums, &part[i * 4096..][..sums.len()]);
-            }
-        });
+        add_up(&parts, &mut sums);
         sums
     }
 
@@ -309,7 +305,7 @@ impl<T: Real> Backward<'_, T> {
             let (part_keys, rest) = part.split_at_mut(book_len);
             let (part_values, part_s1) = rest.split_at_mut(book_len);
             let take = |n: usize| pools.values.take(n);
-            let widest = TILE.max(s);
+            let widest = groups_of_tile(s) * s;
             let [mut q, mut upstream] = [(); 2].map(|()| take(size * widest));
             let (mut sums, mut e) = (take(T::LANES * widest), take(k * T::LANES));
             let (mut drh, mut off) = (take(k * size), take((s + 1) * size));
@@ -338,13 +334,13 @@ impl<T: Real> Backward<'_, T> {
                                 score(simd, Score::Dot, codebook, g, q, &mut e);
                                 let top = op.normalizer.apply(simd, &mut e);
                                 let total = exponentials(simd, &mut e, top, rate);
-                                panel::product::<_, _, false>(simd, value_book.columns(g), k, upstream, drh);
+                                panel::product(simd, value_book.columns(g), k, upstream, drh);
                                 if entropy != 0.0 {
                                     self.entropy_rule(tokens.clone(), g, entropy, &e, drh);
                                 }
                                 softmax_rule(simd, &e, total, rate, drh);
                                 let at = (tokens.start - rows.start) * d + g * s * T::LANES;
-                                panel::product::<_, _, false>(simd, scaled, s, drh, &mut dq[at..][..s * T::LANES]);
+                                panel::product(simd, scaled, s, drh, &mut dq[at..][..s * T::LANES]);
                             }
                             panel::outer(simd, (&drh[..lanes * k], k), (&off[..lanes * (s + 1)], s + 1), &mut products);
                             for (j, products) in products.chunks_exact(s + 1).enumerate() {
@@ -375,14 +371,12 @@ impl<T: Real> Backward<'_, T> {
         let row = |i: u32| &dy.data()[i as usize * d..][..d][columns.clone()];
         for (u, sum) in tokens.clone().zip(sums.chunks_exact_mut(columns.len())) {
             let positions = op.distinct.positions(u);
-            let part = if let [only] = positions {
-                row(*only)
-            } else {
-                sum.copy_from_slice(row(positions[0]));
-                positions[1..]
-                    .iter()
-                    .for_each(|&i| sum.iter_mut().zip(row(i)).for_each(|(sum, x)| *sum += *x));
-                sum
+            let part = match positions {
+                [only] => row(*only),
+                _ => {
+                    sum_rows(positions, row, sum);
+                    sum
+                }
             };
             for (g, part) in groups.clone().zip(part.chunks_exact(s)) {
                 let place = op.codebook.of(g) * k + op.code(u, g);
@@ -497,7 +491,8 @@ impl<T: Real> Backward<'_, T> {
         let width = s * T::LANES;
         parallel::for_each_chunk(dq, BLOCK * d, |i, dq| {
             let [mut off, mut weighted] = [(); 2].map(|()| pools.values.take(width + T::LANES));
-            let [mut q, mut sums] = [(); 2].map(|()| pools.values.take(TILE.max(s) * T::LANES));
+            let [mut q, mut sums] =
+                [(); 2].map(|()| pools.values.take(groups_of_tile(s) * s * T::LANES));
             let rows = i * BLOCK..i * BLOCK + dq.len() / d;
             for (tokens, dq) in panel::tokens::<T>(rows).zip(dq.chunks_mut(T::LANES * d)) {
                 let weights = op.distinct.weights::<T>(tokens.clone());
@@ -514,7 +509,7 @@ impl<T: Real> Backward<'_, T> {
                             centred(simd, q, &centre[g * s..][..s], &mut off);
                             panel::scale(simd, &off, &weights, &mut weighted);
                             let matrix = &linear[g * (s + 1) * s..][..(s + 1) * s];
-                            panel::product::<_, _, false>(simd, matrix, s, &weighted, sums);
+                            panel::product(simd, matrix, s, &weighted, sums);
                         }
                         sums.iter_mut().zip(panel).for_each(|(sum, dq)| *sum += *dq);
                         panel::scatter(&sums, rows);
@@ -546,7 +541,7 @@ impl<T: Real> Backward<'_, T> {
                                 *dr = -weight * (a[j] + b[j] * (*dr - op.normalizer.means[j]));
                             }
                         }
-                        panel::product::<_, _, false>(simd, &keys.data()[book.clone()], s, &dr, &mut share);
+                        panel::product(simd, &keys.data()[book.clone()], s, &dr, &mut share);
                         dq.iter_mut().zip(&*share).for_each(|(dq, share)| *dq += *share);
                         panel::outer(simd, (&dr, k), (&q, s), &mut products);
                         part[book.clone()].iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);

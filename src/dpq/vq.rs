@@ -18,15 +18,15 @@
 
 use super::assign::{Assigned, assign};
 use super::composed::{Normalization, Quantized};
-use super::scores::{Queries, Score};
+use super::scores::{Score, piece};
 use super::{DpqConfig, composed};
-use crate::kernels::elementwise::{add, add_short};
+use crate::kernels::elementwise::{add_short, add_up};
 use crate::kernels::level;
 use crate::kernels::reduce::squared_distance;
 use crate::ops::Distinct;
 use crate::parallel;
 use crate::real::Real;
-use crate::tape::{Context, Op, Pools, Var};
+use crate::tape::{Context, Op, Var};
 use crate::tensor::{Buffer, Tensor};
 use fearless_simd::{Simd, dispatch};
 
@@ -61,12 +61,13 @@ fn forward<'t, T: Real>(
     super::assert_shapes("vq", config, &table, ids, &[&codewords]);
     let score = Score::SquaredDistance;
     let found = assign(tape, score, normalization, config.groups, &table, ids, &codewords);
-    let y = found.rows(tape, &codewords, config.groups);
+    let (y, squares) = found.rows(tape, &codewords, config.groups, |u, row| {
+        squared_distance(found.distinct.row(u, &table), row)
+    });
+    let regulariser = (1.0 + config.beta) * squares / y.data().len() as f64;
+    let regulariser = Tensor::scalar(T::from_f64(regulariser));
     let Assigned { distinct, codes, statistics, .. } = found;
     let op = Vq { config: *config, distinct, codes };
-    let looked_up = Queries::new(&table, Some(&op.distinct.ids), config.groups);
-    let regulariser = op.regulariser(tape.pools(), looked_up, &y);
-    let regulariser = Tensor::scalar(T::from_f64(regulariser));
     let [rows, regulariser] = tape.record(op, &[queries, codebook], [y, regulariser]);
     Quantized { rows, regulariser: Some(regulariser), statistics }
 }
@@ -80,95 +81,53 @@ struct Vq {
 
 impl<T: Real> Op<T> for Vq {
     fn backward(&self, ctx: &mut Context<'_, T>) {
-        let (table, codewords, pools) = (ctx.input(0), ctx.input(1), ctx.pools());
-        let (u, d) = (self.distinct.ids.len(), table.shape()[1]);
-        let mut dq = match ctx.output_grad(0) {
-            Some(dy) => self.distinct.sums(pools, dy),
-            None => Tensor::zeros([u, d]),
-        };
-        if let Some(dm) = ctx.output_grad(1) {
-            let queries = Queries::new(table, Some(&self.distinct.ids), self.config.groups);
-            let share = 2.0 * dm.item().to_f64() / (self.distinct.total() * d) as f64;
-            let mut dc = ctx.buffer(codewords.shape());
-            self.pull(pools, queries, ctx.output(0), share, dq.data_mut(), dc.data_mut());
-            ctx.add(1, dc);
-        }
-        ctx.add_rows(0, self.distinct.ids.clone(), dq);
-    }
-}
-
-impl Vq {
-    /// Where the codeword that row u chose in group g starts.
-    #[inline(always)]
-    fn chosen(&self, u: usize, g: usize, s: usize) -> usize {
-        let book = if self.config.shared { 0 } else { g };
-        (book * self.config.codebook_size + self.codes[u * self.config.groups + g] as usize) * s
-    }
-
-    /// C\[code\] of distinct row u, all groups, as the output `y` holds it.
-    #[inline(always)]
-    fn codewords<'a, T: Real>(&self, u: usize, y: &'a Tensor<T>) -> &'a [T] {
-        let d = y.shape()[1];
-        &y.data()[self.distinct.positions(u)[0] as usize * d..][..d]
-    }
-
-    /// (1 + beta) times the mean squared distance of the queries from their codewords.
-    fn regulariser<T: Real>(
-        &self,
-        pools: &Pools<T>,
-        queries: Queries<'_, T>,
-        y: &Tensor<T>,
-    ) -> f64 {
-        let (rows, piece) = (queries.len(), queries.piece());
-        let mut sums = pools.moments.take(rows.div_ceil(piece));
-        parallel::for_each_chunk(&mut sums, 1, |i, sum| {
-            sum[0] = 0.0;
-            for u in i * piece..rows.min((i + 1) * piece) {
-                let squares = squared_distance(queries.row(u), self.codewords(u, y));
-                sum[0] += self.distinct.count(u) as f64 * squares;
-            }
-        });
-        let elements = y.data().len();
-        (1.0 + self.config.beta) * sums.iter().sum::<f64>() / elements as f64
-    }
-
-    /// dq\[u\] += share c\[u\] beta (q - C\[code\]); dc <- the sums of share c\[u\] (C - q).
-    fn pull<T: Real>(
-        &self,
-        pools: &Pools<T>,
-        queries: Queries<'_, T>,
-        y: &Tensor<T>,
-        share: f64,
-        dq: &mut [T],
-        dc: &mut [T],
-    ) {
-        let (s, len, piece) = (queries.group_width(), dc.len(), queries.piece());
-        let d = s * queries.groups;
+        let (table, codewords, y) = (ctx.input(0), ctx.input(1), ctx.output(0));
+        let (rows, d, pools) = (self.distinct.ids.len(), table.shape()[1], ctx.pools());
+        let (dy, dm) = (ctx.output_grad(0), ctx.output_grad(1).map_or(T::ZERO, Tensor::item));
+        let share = 2.0 * dm.to_f64() / y.data().len() as f64;
         let beta = T::from_f64(self.config.beta);
-        let mut parts = pools.values.take(queries.len().div_ceil(piece) * len);
-        parallel::for_each_pair((dq, piece * d), (&mut parts, len), |i, dq, part| {
+        let (groups, len, piece) = (self.config.groups, codewords.data().len(), piece(rows));
+        let s = d / groups;
+
+        let mut dq = ctx.buffer([rows, d]);
+        let mut parts = pools.values.take(rows.div_ceil(piece) * len);
+        let pieces = ((dq.data_mut(), piece * d), (&mut parts[..], len));
+        parallel::for_each_pair(pieces.0, pieces.1, |i, dq, part| {
             part.fill(T::ZERO);
             let mut pulled = pools.values.take(d);
             dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
                 for (row, dq) in dq.chunks_exact_mut(d).enumerate() {
                     let u = i * piece + row;
-                    let weight = T::from_f64(share * self.distinct.count(u) as f64);
-                    let pairs = queries.row(u).iter().zip(self.codewords(u, y));
-                    for (pulled, (&q, &c)) in pulled.iter_mut().zip(pairs) {
-                        *pulled = weight * (c - q);
+                    let positions = self.distinct.positions(u);
+                    match dy {
+                        Some(dy) => self.distinct.sum(u, dy, dq),
+                        None => dq.fill(T::ZERO),
                     }
-                    if beta != T::ZERO {
-                        dq.iter_mut().zip(&*pulled).for_each(|(dq, x)| *dq -= beta * *x);
+                    let weight = T::from_f64(share * positions.len() as f64);
+                    let c = &y.data()[positions[0] as usize * d..][..d];
+                    let pairs = self.distinct.row(u, table).iter().zip(c);
+                    for ((pulled, dq), (&q, &c)) in pulled.iter_mut().zip(dq).zip(pairs) {
+                        *pulled = weight * (c - q);
+                        *dq -= beta * *pulled;
                     }
                     for (g, pulled) in pulled.chunks_exact(s).enumerate() {
-                        add_short(pulled, &mut part[self.chosen(u, g, s)..][..s]);
+                        add_short(pulled, &mut part[self.chosen(u, g) * s..][..s]);
                     }
                 }
             }));
         });
-        parallel::for_each_chunk(dc, 4096, |i, dc| {
-            dc.fill(T::ZERO);
-            parts.chunks_exact(len).for_each(|part| add(dc, &part[i * 4096..][..dc.len()]));
-        });
+        let mut dc = ctx.buffer(codewords.shape());
+        add_up(&parts, dc.data_mut());
+        ctx.add_rows(0, self.distinct.ids.clone(), dq);
+        ctx.add(1, dc);
+    }
+}
+
+impl Vq {
+    /// Which codeword, counted over all codebooks, distinct id u chose in group g.
+    #[inline(always)]
+    fn chosen(&self, u: usize, g: usize) -> usize {
+        let book = if self.config.shared { 0 } else { g };
+        book * self.config.codebook_size + self.codes[u * self.config.groups + g] as usize
     }
 }

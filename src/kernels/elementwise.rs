@@ -52,6 +52,17 @@ pub(crate) fn add<T: Real>(y: &mut [T], x: &[T]) {
     update(y, x, |y, x| y + x);
 }
 
+/// sum <- the parts, one after the other in one slice, added up in their order.
+pub(crate) fn add_up<T: Real>(parts: &[T], sum: &mut [T]) {
+    let len = sum.len().max(1);
+    parallel::for_each_chunk(sum, CHUNK / 8, |i, sum| {
+        sum.fill(T::ZERO);
+        for part in parts.chunks_exact(len) {
+            add(sum, &part[i * (CHUNK / 8)..][..sum.len()]);
+        }
+    });
+}
+
 /// into <- from, for rows so short that a call to copy them would take longer than the copy.
 #[inline(always)]
 pub(crate) fn copy_short<T: Real>(from: &[T], into: &mut [T]) {

@@ -125,31 +125,52 @@ const fn is_wide<S: Simd>() -> bool {
     <S::f32s as SimdBase<S>>::LEN == 16
 }
 
-/// out\[a\] = sum over p of matrix\[p\]\[a\] x\[p\], for one panel: `matrix` depth x height, `x` depth
-/// rows, `out` `height` rows. With `PRECISE` every product is added with one rounding on every
-/// instruction set: the same bits everywhere.
+/// out\[a\] = sum over p of matrix\[p\]\[a\] x\[p\], as [`product_with`] has it.
 #[inline(always)]
-pub(crate) fn product<S: Simd, T: Real, const PRECISE: bool>(
+pub(crate) fn product<S: Simd, T: Real>(
     simd: S,
     matrix: &[T],
     height: usize,
     x: &[T],
     out: &mut [T],
 ) {
+    product_with::<S, T, false>(
+        simd,
+        matrix,
+        height,
+        x,
+        out,
+        #[inline(always)]
+        |_, sum| sum,
+    );
+}
+
+/// out\[a\] = finish(a, sum over p of matrix\[p\]\[a\] x\[p\]), for one panel: `matrix` depth x height,
+/// `x` depth rows, `out` `height` rows. With `PRECISE` every product is added with one rounding on every
+/// instruction set: the same bits everywhere.
+#[inline(always)]
+pub(crate) fn product_with<S: Simd, T: Real, const PRECISE: bool>(
+    simd: S,
+    matrix: &[T],
+    height: usize,
+    x: &[T],
+    out: &mut [T],
+    finish: impl Fn(usize, T::Wide<S>) -> T::Wide<S> + Copy,
+) {
     let most = if const { is_wide::<S>() } { 8 } else { 4 };
     let mut first = 0;
     while first < height {
         let n = most.min(height - first);
         match n {
-            1 => product_rows::<S, T, PRECISE, 1>(simd, matrix, height, x, out, first),
-            2 => product_rows::<S, T, PRECISE, 2>(simd, matrix, height, x, out, first),
-            3 => product_rows::<S, T, PRECISE, 3>(simd, matrix, height, x, out, first),
-            4 => product_rows::<S, T, PRECISE, 4>(simd, matrix, height, x, out, first),
+            1 => product_rows::<S, T, PRECISE, 1>(simd, matrix, x, out, first, height, finish),
+            2 => product_rows::<S, T, PRECISE, 2>(simd, matrix, x, out, first, height, finish),
+            3 => product_rows::<S, T, PRECISE, 3>(simd, matrix, x, out, first, height, finish),
+            4 => product_rows::<S, T, PRECISE, 4>(simd, matrix, x, out, first, height, finish),
             _ if const { !is_wide::<S>() } => unreachable!("at most 4"),
-            5 => product_rows::<S, T, PRECISE, 5>(simd, matrix, height, x, out, first),
-            6 => product_rows::<S, T, PRECISE, 6>(simd, matrix, height, x, out, first),
-            7 => product_rows::<S, T, PRECISE, 7>(simd, matrix, height, x, out, first),
-            _ => product_rows::<S, T, PRECISE, 8>(simd, matrix, height, x, out, first),
+            5 => product_rows::<S, T, PRECISE, 5>(simd, matrix, x, out, first, height, finish),
+            6 => product_rows::<S, T, PRECISE, 6>(simd, matrix, x, out, first, height, finish),
+            7 => product_rows::<S, T, PRECISE, 7>(simd, matrix, x, out, first, height, finish),
+            _ => product_rows::<S, T, PRECISE, 8>(simd, matrix, x, out, first, height, finish),
         }
         first += n;
     }
@@ -159,10 +180,11 @@ pub(crate) fn product<S: Simd, T: Real, const PRECISE: bool>(
 fn product_rows<S: Simd, T: Real, const PRECISE: bool, const R: usize>(
     simd: S,
     matrix: &[T],
-    height: usize,
     x: &[T],
     out: &mut [T],
     first: usize,
+    height: usize,
+    finish: impl Fn(usize, T::Wide<S>) -> T::Wide<S> + Copy,
 ) {
     let mut sums = [T::Wide::<S>::splat(simd, T::ZERO); R];
     for (x, factors) in x.chunks_exact(T::LANES).zip(matrix.chunks_exact(height)) {
@@ -177,8 +199,8 @@ fn product_rows<S: Simd, T: Real, const PRECISE: bool, const R: usize>(
         }
     }
     let out = &mut out[first * T::LANES..][..R * T::LANES];
-    for (sum, out) in sums.iter().zip(out.chunks_exact_mut(T::LANES)) {
-        sum.store_slice(out);
+    for (r, out) in out.chunks_exact_mut(T::LANES).enumerate() {
+        finish(first + r, sums[r]).store_slice(out);
     }
 }
 
@@ -273,13 +295,17 @@ mod tests {
             let x: Vec<f64> = (0..depth * lanes).map(|i| number(i + 3)).collect();
             for precise in [false, true] {
                 let mut out = vec![9.0; height * lanes];
-                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || match precise {
-                    true => product::<_, _, true>(simd, &matrix, height, &x, &mut out),
-                    false => product::<_, _, false>(simd, &matrix, height, &x, &mut out),
+                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                    let finish = |a: usize, sum| sum + <f64 as Real>::Wide::splat(simd, a as f64);
+                    match precise {
+                        true => product_with::<_, f64, true>(simd, &matrix, height, &x, &mut out, finish),
+                        false => product_with::<_, f64, false>(simd, &matrix, height, &x, &mut out, finish),
+                    }
                 }));
                 for (i, &found) in out.iter().enumerate() {
                     let term = |p: usize| matrix[p * height + i / lanes] * x[p * lanes + i % lanes];
-                    assert_eq!(found, (0..depth).map(term).sum::<f64>());
+                    let start = (i / lanes) as f64;
+                    assert_eq!(found, start + (0..depth).map(term).sum::<f64>());
                 }
             }
         }

@@ -12,8 +12,8 @@ mod dropout;
 mod straight_through;
 
 pub use batch_norm::BatchStatistics;
-pub(crate) use rows::Distinct;
 pub use rows::concat;
+pub(crate) use rows::{Distinct, sum_rows};
 pub use straight_through::one_hot;
 
 /// The gradient checks of every op in this folder.

@@ -2,11 +2,13 @@
 
 use super::reduce::around;
 use crate::error::Error;
-use crate::kernels::elementwise::add;
+use crate::kernels::level;
 use crate::kernels::panel::MOST_LANES;
+use crate::parallel;
 use crate::real::Real;
 use crate::tape::{Context, Op, Pools, Tape, Var};
 use crate::tensor::{Buffer, Pool, Shape, Tensor};
+use fearless_simd::{Simd, dispatch};
 use std::ops::Range;
 
 /// The distinct ones among some ids, and where each occurs.
@@ -57,6 +59,13 @@ impl Distinct {
         self.positions.len()
     }
 
+    /// The row of distinct id `u` in a table.
+    #[inline(always)]
+    pub(crate) fn row<'a, T: Real>(&self, u: usize, table: &'a Tensor<T>) -> &'a [T] {
+        let width = table.shape()[1];
+        &table.data()[self.ids[u] as usize * width..][..width]
+    }
+
     /// How often distinct id `u` occurs.
     #[inline(always)]
     pub(crate) fn count(&self, u: usize) -> usize {
@@ -89,17 +98,41 @@ impl Distinct {
         &self.positions[start..self.ends[u] as usize]
     }
 
-    /// For every distinct id the sum of its rows of `x`, in the order in which they stand.
+    /// sum <- the sum of the rows of `x` at the positions of distinct id `u`, in their order.
+    #[inline(always)]
+    pub(crate) fn sum<T: Real>(&self, u: usize, x: &Tensor<T>, sum: &mut [T]) {
+        let width = sum.len();
+        sum_rows(self.positions(u), |i| &x.data()[i as usize * width..][..width], sum);
+    }
+
+    /// For every distinct id the sum of its rows of `x`.
     pub(crate) fn sums<T: Real>(&self, pools: &Pools<T>, x: &Tensor<T>) -> Tensor<T> {
         let width = x.shape().rows().1;
         let mut sums = pools.values.take(self.ids.len() * width);
-        for (u, sum) in sums.chunks_exact_mut(width.max(1)).enumerate() {
-            let mut rows =
-                self.positions(u).iter().map(|&i| &x.data()[i as usize * width..][..width]);
-            sum.copy_from_slice(rows.next().expect("a distinct id occurs"));
-            rows.for_each(|row| add(sum, row));
-        }
+        parallel::for_each_chunk(&mut sums, CHUNK * width, |i, sums| {
+            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                for (row, sum) in sums.chunks_exact_mut(width.max(1)).enumerate() {
+                    self.sum(i * CHUNK + row, x, sum);
+                }
+            }));
+        });
         Tensor::from_buffer([self.ids.len(), width], sums)
+    }
+}
+
+/// Rows of a piece of work.
+const CHUNK: usize = 64;
+
+/// sum <- the sum of the rows at some positions, in their order.
+#[inline(always)]
+pub(crate) fn sum_rows<'a, T: Real>(
+    positions: &[u32],
+    row: impl Fn(u32) -> &'a [T],
+    sum: &mut [T],
+) {
+    sum.iter_mut().zip(row(positions[0])).for_each(|(sum, x)| *sum = *x);
+    for &i in &positions[1..] {
+        sum.iter_mut().zip(row(i)).for_each(|(sum, x)| *sum += *x);
     }
 }
 
