@@ -84,12 +84,18 @@ impl<'a, T: Real> Queries<'a, T> {
 
     /// The parts of some rows in a range of groups, as panels one after the other.
     #[inline(always)]
-    pub(crate) fn panels(&self, rows: Range<usize>, groups: Range<usize>, panels: &mut [T]) {
+    pub(crate) fn panels<S: Simd>(
+        &self,
+        simd: S,
+        rows: Range<usize>,
+        groups: Range<usize>,
+        panels: &mut [T],
+    ) {
         let s = self.group_width();
         let columns = groups.start * s..groups.end * s;
         let panels = panels.chunks_exact_mut(columns.len() * T::LANES);
         for (tokens, panel) in panel::tokens::<T>(rows).zip(panels) {
-            panel::gather(tokens, |row| &self.row(row)[columns.clone()], panel);
+            panel::gather(simd, tokens, |row| &self.row(row)[columns.clone()], panel);
         }
     }
 }
@@ -271,7 +277,7 @@ pub(crate) fn choose<T: Real>(
         for tile in queries.tiles() {
             let columns = tile.len() * s;
             dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                queries.panels(rows.clone(), tile.clone(), &mut q);
+                queries.panels(simd, rows.clone(), tile.clone(), &mut q);
                 for (g, part) in tile.clone().zip((0..columns).step_by(s)) {
                     let panels = q.chunks_exact(columns * T::LANES);
                     for (q, codes) in panels.zip(codes.chunks_mut(T::LANES * groups)) {
@@ -308,11 +314,11 @@ pub(crate) fn scores<'t, T: Real>(kind: Score, q: Var<'t, T>, codebook: Var<'t, 
         let tokens = i * T::LANES..n.min((i + 1) * T::LANES);
         for g in 0..groups {
             dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                queries.panels(tokens.clone(), g..g + 1, &mut part);
+                queries.panels(simd, tokens.clone(), g..g + 1, &mut part);
                 score(simd, kind, &book, g, &part, &mut panel);
             }));
             let rows = r.chunks_exact_mut(book.size).skip(g).step_by(groups);
-            panel::scatter(&panel, rows);
+            dispatch!(level(), simd => panel::scatter(simd, &panel, rows));
         }
     }
     let [r] = tape.record(Scores { kind }, &[q, codebook], [r]);

@@ -69,7 +69,7 @@ pub(crate) fn statistics<T: Real>(
             for tile in queries.tiles() {
                 let columns = tile.len() * s;
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.panels(block.clone(), tile.clone(), &mut q);
+                    queries.panels(simd, block.clone(), tile.clone(), &mut q);
                     for (g, part) in tile.clone().zip((0..columns).step_by(s)) {
                         let panels = q
                             .chunks_exact(columns * T::LANES)
@@ -236,7 +236,7 @@ fn from_scores<T: Real>(
         let (mut part, mut scores) =
             (pools.values.take(s * T::LANES), pools.values.take(k * T::LANES));
         dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-            queries.panels(tokens, g..g + 1, &mut part);
+            queries.panels(simd, tokens, g..g + 1, &mut part);
             score(simd, kind, codebook, g, &part, &mut scores);
         }));
         scores

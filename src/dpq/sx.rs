@@ -175,7 +175,7 @@ impl<T: Real> Sx<T> {
         for tokens in panel::tokens::<T>(0..queries.len()) {
             for g in 0..groups {
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.panels(tokens.clone(), g..g + 1, &mut q);
+                    queries.panels(simd, tokens.clone(), g..g + 1, &mut q);
                     score(simd, Score::Dot, &self.codebook, g, &q, &mut p);
                     let top = self.normalizer.apply(simd, &mut p);
                     exponentials::<_, T>(simd, &mut p, top, rate).store_slice(&mut totals[..T::LANES]);
@@ -318,9 +318,9 @@ impl<T: Real> Backward<'_, T> {
                     let columns = tile.start * s..tile.end * s;
                     let width = columns.len() * T::LANES;
                     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                        queries.panels(block.clone(), tile.clone(), &mut q);
+                        queries.panels(simd, block.clone(), tile.clone(), &mut q);
                         for (tokens, upstream) in tokens().zip(upstream.chunks_exact_mut(width)) {
-                            self.gather_upstream(dy, tokens, tile.clone(), &mut sums, upstream, part_values);
+                            self.gather_upstream(simd,dy, tokens, tile.clone(), &mut sums, upstream, part_values);
                         }
                         for (g, part) in tile.clone().zip((0..width).step_by(s * T::LANES)) {
                             let book = codebook.of(g);
@@ -357,8 +357,9 @@ impl<T: Real> Backward<'_, T> {
     /// dy of a panel of distinct ids in a range of groups, summed over their repetitions; adds it to
     /// the sums of the chosen values. `sums` holds what a panel takes.
     #[inline(always)]
-    fn gather_upstream(
+    fn gather_upstream<S: Simd>(
         &self,
+        simd: S,
         dy: &Tensor<T>,
         tokens: Range<usize>,
         groups: Range<usize>,
@@ -387,7 +388,7 @@ impl<T: Real> Backward<'_, T> {
             [only] => row(*only),
             _ => &sums[(u - tokens.start) * columns.len()..][..columns.len()],
         };
-        panel::gather(tokens.clone(), sum_of, upstream);
+        panel::gather(simd, tokens.clone(), sum_of, upstream);
     }
 
     /// dp\[j\] -= weight c (log(p + 1e-10) + w / (p + 1e-10)) for a panel, with p = e / sum e and w
@@ -502,8 +503,8 @@ impl<T: Real> Backward<'_, T> {
                         [..columns.len() * T::LANES];
                     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
                         let rows = dq.chunks_exact_mut(d).map(|row| &mut row[columns.clone()]);
-                        let Some(linear) = linear else { return panel::scatter(panel, rows) };
-                        queries.panels(tokens.clone(), tile.clone(), &mut q);
+                        let Some(linear) = linear else { return panel::scatter(simd, panel, rows) };
+                        queries.panels(simd, tokens.clone(), tile.clone(), &mut q);
                         let parts = q.chunks_exact(width).zip(sums.chunks_exact_mut(width));
                         for (g, (q, sums)) in tile.clone().zip(parts) {
                             centred(simd, q, &centre[g * s..][..s], &mut off);
@@ -512,7 +513,7 @@ impl<T: Real> Backward<'_, T> {
                             panel::product(simd, matrix, s, &weighted, sums);
                         }
                         sums.iter_mut().zip(panel).for_each(|(sum, dq)| *sum += *dq);
-                        panel::scatter(&sums, rows);
+                        panel::scatter(simd, &sums, rows);
                     }));
                 }
             }
@@ -534,7 +535,7 @@ impl<T: Real> Backward<'_, T> {
                 for (g, dq) in dq.chunks_exact_mut(s * T::LANES).enumerate() {
                     let book = op.codebook.of(g) * k * s..(op.codebook.of(g) + 1) * k * s;
                     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                        queries.panels(tokens.clone(), g..g + 1, &mut q);
+                        queries.panels(simd, tokens.clone(), g..g + 1, &mut q);
                         score(simd, Score::Dot, &op.codebook, g, &q, &mut dr);
                         for (j, dr) in dr.chunks_exact_mut(T::LANES).enumerate() {
                             for (dr, &weight) in dr.iter_mut().zip(&weights) {

@@ -25,63 +25,62 @@ const SQUARE: usize = 4;
 
 /// Fills the first rows of a panel from the tokens' own rows; lanes without a token become 0.
 #[inline(always)]
-pub(crate) fn gather<'a, T: Real>(
+pub(crate) fn gather<'a, S: Simd, T: Real>(
+    simd: S,
     tokens: Range<usize>,
     row: impl Fn(usize) -> &'a [T],
     panel: &mut [T],
 ) {
-    let mut lane = 0;
     if tokens.len() < T::LANES {
         panel.fill(T::ZERO);
-        for token in tokens.clone() {
-            set(lane, row(token), panel);
-            lane += 1;
+    }
+    let fours = tokens.len() / SQUARE * SQUARE;
+    for lane in (0..fours).step_by(SQUARE) {
+        let rows = [0, 1, 2, 3].map(|r| row(tokens.start + lane + r));
+        let squares = rows.map(|row| row.as_chunks::<SQUARE>());
+        let whole = squares[0].0.len();
+        let (panel, rest) = panel.split_at_mut(whole * SQUARE * T::LANES);
+        for (i, panel) in panel.chunks_exact_mut(SQUARE * T::LANES).enumerate() {
+            let turned = transposed(simd, squares.map(|(square, _)| square[i]));
+            for (row, four) in panel.chunks_exact_mut(T::LANES).zip(turned) {
+                row[lane..lane + SQUARE].copy_from_slice(&four);
+            }
         }
-        return;
-    }
-    while lane < T::LANES {
-        let first = tokens.start + lane;
-        let four = [row(first), row(first + 1), row(first + 2), row(first + 3)];
-        set_four(lane, four, panel);
-        lane += SQUARE;
-    }
-}
-
-/// Puts one token's numbers into a lane.
-#[inline(always)]
-fn set<T: Real>(lane: usize, token: &[T], panel: &mut [T]) {
-    for (row, &x) in panel.chunks_exact_mut(T::LANES).zip(token) {
-        row[lane] = x;
-    }
-}
-
-/// Puts four tokens' numbers into the lanes from `lane` on.
-#[inline(always)]
-fn set_four<T: Real>(lane: usize, tokens: [&[T]; SQUARE], panel: &mut [T]) {
-    let squares = tokens.map(|token| token.as_chunks::<SQUARE>());
-    let mut rows = panel.chunks_exact_mut(T::LANES);
-    for i in 0..squares[0].0.len() {
-        let square = squares.map(|(square, _)| square[i]);
-        for t in 0..SQUARE {
-            let row = rows.next().expect("a row for every number");
-            row[lane..lane + SQUARE].copy_from_slice(&square.map(|token| token[t]));
+        for (t, row) in rest.chunks_exact_mut(T::LANES).enumerate().take(squares[0].1.len()) {
+            row[lane..lane + SQUARE].copy_from_slice(&squares.map(|(_, rest)| rest[t]));
         }
     }
-    for (t, row) in rows.take(squares[0].1.len()).enumerate() {
-        row[lane..lane + SQUARE].copy_from_slice(&squares.map(|(_, rest)| rest[t]));
+    for lane in fours..tokens.len() {
+        for (panel, &x) in panel.chunks_exact_mut(T::LANES).zip(row(tokens.start + lane)) {
+            panel[lane] = x;
+        }
     }
 }
 
 /// The opposite of [`gather`]: writes the lanes of a panel to the tokens' own rows.
 #[inline(always)]
-pub(crate) fn scatter<'a, T: Real>(
+pub(crate) fn scatter<'a, S: Simd, T: Real>(
+    simd: S,
     panel: &[T],
     mut tokens: impl ExactSizeIterator<Item = &'a mut [T]>,
 ) {
     let mut lane = 0;
     while tokens.len() >= SQUARE {
-        let four = [(); SQUARE].map(|()| tokens.next().expect("as many as were counted"));
-        take_four(lane, four, panel);
+        let mut rows = [(); SQUARE].map(|()| tokens.next().expect("as many as were counted"));
+        let whole = rows[0].len() / SQUARE;
+        let (panel, rest) = panel.split_at(whole * SQUARE * T::LANES);
+        for (i, panel) in panel.chunks_exact(SQUARE * T::LANES).enumerate() {
+            let four = |t: usize| std::array::from_fn(|r| panel[t * T::LANES + lane + r]);
+            let turned = transposed(simd, [four(0), four(1), four(2), four(3)]);
+            for (row, four) in rows.iter_mut().zip(turned) {
+                row[i * SQUARE..][..SQUARE].copy_from_slice(&four);
+            }
+        }
+        for (t, panel) in rest.chunks_exact(T::LANES).enumerate() {
+            for (r, row) in rows.iter_mut().enumerate() {
+                row[whole * SQUARE + t] = panel[lane + r];
+            }
+        }
         lane += SQUARE;
     }
     for token in tokens {
@@ -92,22 +91,21 @@ pub(crate) fn scatter<'a, T: Real>(
     }
 }
 
-/// The opposite of [`set_four`].
+/// Rows for columns.
 #[inline(always)]
-fn take_four<T: Real>(lane: usize, mut tokens: [&mut [T]; SQUARE], panel: &[T]) {
-    let n = tokens[0].len();
-    let mut rows = panel.chunks_exact(SQUARE * T::LANES);
-    for (i, rows) in (&mut rows).take(n / SQUARE).enumerate() {
-        let square: [&[T]; SQUARE] = [0, 1, 2, 3].map(|t| &rows[t * T::LANES + lane..][..SQUARE]);
-        for (r, token) in tokens.iter_mut().enumerate() {
-            token[i * SQUARE..][..SQUARE].copy_from_slice(&square.map(|row| row[r]));
-        }
+fn transposed<S: Simd, T: Real>(simd: S, rows: [[T; SQUARE]; SQUARE]) -> [[T; SQUARE]; SQUARE] {
+    if const { <T::Quarter<S> as SimdBase<S>>::LEN != SQUARE } {
+        return std::array::from_fn(|t| rows.map(|row| row[t]));
     }
-    for t in n / SQUARE * SQUARE..n {
-        for (r, token) in tokens.iter_mut().enumerate() {
-            token[t] = panel[t * T::LANES + lane + r];
-        }
-    }
+    let [a, b, c, d] = rows.map(|row| T::Quarter::<S>::from_slice(simd, &row));
+    let (low, high) = ([a.zip_low(c), b.zip_low(d)], [a.zip_high(c), b.zip_high(d)]);
+    let turned = [
+        low[0].zip_low(low[1]),
+        low[0].zip_high(low[1]),
+        high[0].zip_low(high[1]),
+        high[0].zip_high(high[1]),
+    ];
+    turned.map(|column| std::array::from_fn(|r| column.as_slice()[r]))
 }
 
 /// out\[a\] = x\[a\] factor for every row of a panel, each token by its own factor.
@@ -337,11 +335,12 @@ mod tests {
         for tokens in [1, 5, <f64 as Real>::LANES] {
             let rows: Vec<f64> = (0..tokens * 6).map(number).collect();
             let mut panel = vec![9.0; 6 * <f64 as Real>::LANES];
-            gather(0..tokens, |i| &rows[i * 6..][..6], &mut panel);
+            let row = |i: usize| &rows[i * 6..][..6];
+            dispatch!(level(), simd => gather(simd, 0..tokens, row, &mut panel));
             assert!((0..tokens).all(|i| panel[i] == rows[i * 6]));
             assert!(panel[tokens..<f64 as Real>::LANES].iter().all(|&x| x == 0.0));
             let mut back = vec![0.0; tokens * 6];
-            scatter(&panel, back.chunks_exact_mut(6));
+            dispatch!(level(), simd => scatter(simd, &panel, back.chunks_exact_mut(6)));
             assert_eq!(back, rows);
         }
     }
