@@ -282,6 +282,15 @@ fn one_group_as_wide_as_the_row_agrees() {
 }
 
 #[test]
+fn rows_wider_than_what_is_gathered_at_once_agree() {
+    for [groups, s, k] in [[25, 8, 5], [50, 3, 17], [2, 130, 70]] {
+        for setting in every_kind(70, 50, groups, s, k) {
+            setting.compare::<f64>(1e-12, 1e-9);
+        }
+    }
+}
+
+#[test]
 fn a_single_token_agrees() {
     for setting in every_kind(1, 1, 5, 7, 17) {
         setting.compare::<f64>(1e-12, 1e-9);

@@ -42,7 +42,7 @@ use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, groups_of_tile,
 use super::statistics::{Moments, centred};
 use super::{DpqConfig, composed};
 use crate::kernels::elementwise::{add, add_short, add_up};
-use crate::kernels::exponential::exp;
+use crate::kernels::exponential::exp_negative;
 use crate::kernels::level;
 use crate::kernels::panel::{self, MOST_LANES};
 use crate::ops::{Distinct, sum_rows};
@@ -195,7 +195,7 @@ impl<T: Real> Sx<T> {
 fn exponentials<S: Simd, T: Real>(simd: S, rh: &mut [T], top: T::Wide<S>, rate: T) -> T::Wide<S> {
     let mut total = T::Wide::<S>::splat(simd, T::ZERO);
     for row in rh.chunks_exact_mut(T::LANES) {
-        let e = exp::<S, T>(simd, (T::Wide::<S>::from_slice(simd, row) - top) * rate);
+        let e = exp_negative::<S, T>(simd, (T::Wide::<S>::from_slice(simd, row) - top) * rate);
         total += e;
         e.store_slice(row);
     }
@@ -505,6 +505,7 @@ impl<T: Real> Backward<'_, T> {
                         let rows = dq.chunks_exact_mut(d).map(|row| &mut row[columns.clone()]);
                         let Some(linear) = linear else { return panel::scatter(simd, panel, rows) };
                         queries.panels(simd, tokens.clone(), tile.clone(), &mut q);
+                        let sums = &mut sums[..panel.len()];
                         let parts = q.chunks_exact(width).zip(sums.chunks_exact_mut(width));
                         for (g, (q, sums)) in tile.clone().zip(parts) {
                             centred(simd, q, &centre[g * s..][..s], &mut off);
@@ -513,7 +514,7 @@ impl<T: Real> Backward<'_, T> {
                             panel::product(simd, matrix, s, &weighted, sums);
                         }
                         sums.iter_mut().zip(panel).for_each(|(sum, dq)| *sum += *dq);
-                        panel::scatter(simd, &sums, rows);
+                        panel::scatter(simd, sums, rows);
                     }));
                 }
             }

@@ -24,14 +24,19 @@ fn reduced<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> [T::Wide<S>; 3] {
     [T::Wide::<S>::from_bits(half_power), r, lost]
 }
 
-/// e^r - 1 - r = r^2 / 2! + r^3 / 3! + ... for |r| <= ln 2 / 2.
+/// e^r - 1 - r = r^2 / 2! + r^3 / 3! + ... for |r| <= ln 2 / 2: the even and the odd powers are added
+/// up side by side.
 #[inline(always)]
 fn series<S: Simd, T: Real>(simd: S, r: T::Wide<S>) -> T::Wide<S> {
-    let mut series = T::Wide::<S>::splat(simd, T::EXP_TERMS[T::EXP_TERMS.len() - 1]);
-    for &term in T::EXP_TERMS.iter().rev().skip(1) {
-        series = series.mul_add(r, T::Wide::<S>::splat(simd, term));
+    let splat = |value: T| T::Wide::<S>::splat(simd, value);
+    let square = r * r;
+    let (pairs, _) = T::EXP_TERMS.as_chunks::<2>();
+    let [mut even, mut odd] = pairs[pairs.len() - 1].map(splat);
+    for &[of_even, of_odd] in pairs.iter().rev().skip(1) {
+        even = even.mul_add(square, splat(of_even));
+        odd = odd.mul_add(square, splat(of_odd));
     }
-    series * r * r
+    odd.mul_add(r, even) * square
 }
 
 /// e^x within 2 units in the last place; 0 where the result would be subnormal, NaN for NaN.
@@ -40,7 +45,18 @@ pub(crate) fn exp<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
     let (low, high) =
         (T::Wide::<S>::splat(simd, T::EXP_MIN), T::Wide::<S>::splat(simd, T::EXP_MAX));
     let x = x.simd_gt(high).select(high, x);
-    let x = x.simd_lt(low).select(low, x);
+    bounded_exp::<S, T>(simd, x.simd_lt(low).select(low, x))
+}
+
+/// e^x as [`exp`] has it, for x of at most 0; what NaN gives is unspecified.
+#[inline(always)]
+pub(crate) fn exp_negative<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
+    bounded_exp::<S, T>(simd, x.max(T::Wide::<S>::splat(simd, T::EXP_MIN)))
+}
+
+/// e^x for x between `EXP_MIN` and `EXP_MAX` or NaN.
+#[inline(always)]
+fn bounded_exp<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
     let [half_power, r, _] = reduced::<S, T>(simd, x);
     let q = series::<S, T>(simd, r) + r;
     let two = T::Wide::<S>::splat(simd, T::ONE + T::ONE);
