@@ -120,13 +120,45 @@ fn padded<T: Real>(left: usize) -> usize {
     left.min(panel::<T>()).next_multiple_of(T::LANES)
 }
 
+/// A piece of a product's result.
+enum Piece<'a, 'b, T> {
+    /// Whole rows of this length.
+    Rows(&'a mut [T], usize),
+    /// Parts of rows.
+    Parts(&'a mut Vec<&'b mut [T]>),
+}
+
+impl<T> Piece<'_, '_, T> {
+    fn height(&self) -> usize {
+        match self {
+            Piece::Rows(data, width) => data.len() / width,
+            Piece::Parts(parts) => parts.len(),
+        }
+    }
+
+    /// Calls `f` with the rows of a tile.
+    #[inline(always)]
+    fn tile(&mut self, rows: Range<usize>, f: impl FnOnce(&mut [&mut [T]])) {
+        match self {
+            Piece::Parts(parts) => f(&mut parts[rows]),
+            Piece::Rows(data, width) => {
+                let count = rows.len();
+                let mut next = data[rows.start * *width..rows.end * *width].chunks_mut(*width);
+                let mut tile: [&mut [T]; tile::ROWS] =
+                    std::array::from_fn(|_| next.next().unwrap_or_default());
+                f(&mut tile[..count]);
+            }
+        }
+    }
+}
+
 /// Cuts c into pieces and calls `f(rows, columns, piece)` for each, a piece being its rows.
 fn split<T: Real>(
     a: Matrix<'_, T>,
     columns: usize,
     c: &mut [T],
     accumulate: bool,
-    f: impl Fn(Range<usize>, Range<usize>, &mut [&mut [T]]) + Sync,
+    f: impl Fn(Range<usize>, Range<usize>, &mut Piece<'_, '_, T>) + Sync,
 ) {
     assert_eq!(c.len(), a.rows * columns, "elements of a product");
     if c.is_empty() || a.columns == 0 {
@@ -140,8 +172,8 @@ fn split<T: Real>(
         let pieces = a.rows.div_ceil(BLOCK).next_multiple_of(threads);
         let height = a.rows.div_ceil(pieces);
         parallel::for_each_chunk(c, height * columns, |i, piece| {
-            let mut piece: Vec<&mut [T]> = piece.chunks_mut(columns).collect();
-            f(i * height..i * height + piece.len(), 0..columns, &mut piece);
+            let rows = i * height..i * height + piece.len() / columns;
+            f(rows, 0..columns, &mut Piece::Rows(piece, columns));
         });
     } else {
         let width = columns.div_ceil(threads).next_multiple_of(panel::<T>());
@@ -153,7 +185,8 @@ fn split<T: Real>(
             }
         }
         parallel::for_each(&mut pieces, |i, piece| {
-            f(0..a.rows, i * width..columns.min((i + 1) * width), piece);
+            let columns = i * width..columns.min((i + 1) * width);
+            f(0..a.rows, columns, &mut Piece::Parts(piece));
         });
     }
 }
@@ -297,23 +330,24 @@ fn panel_product<S: Simd, T: Real>(
     simd: S,
     left: &[T],
     panel: &[T],
-    c: &mut [&mut [T]],
+    c: &mut Piece<'_, '_, T>,
     column: usize,
     accumulate: bool,
 ) {
-    let depth = left.len() / c.len();
+    let depth = left.len() / c.height();
     let width = tile::vectors(simd.level()) * T::LANES;
     let (mut row, mut at) = (0, 0);
-    for height in heights(c.len()) {
-        let c = &mut c[row..row + height];
+    for height in heights(c.height()) {
         let left = &left[at..at + height * depth];
-        for (i, right) in panel.chunks(width * depth).enumerate() {
-            let size = (height, right.len() / depth / T::LANES);
-            simd.vectorize(
-                #[inline(always)]
-                || tile::multiply(simd, size, left, right, c, column + i * width, accumulate),
-            );
-        }
+        c.tile(row..row + height, |c| {
+            for (i, right) in panel.chunks(width * depth).enumerate() {
+                let size = (height, right.len() / depth / T::LANES);
+                simd.vectorize(
+                    #[inline(always)]
+                    || tile::multiply(simd, size, left, right, c, column + i * width, accumulate),
+                );
+            }
+        });
         row += height;
         at += height * depth;
     }

@@ -96,10 +96,7 @@ pub(crate) fn statistics<T: Real>(
         score_means: pools.moments.take(groups * k),
     };
     let mut variances = pools.moments.take(groups * k);
-    let columns: Vec<f64> = (0..codebook.of(groups))
-        .chain([codebook.of(groups)])
-        .flat_map(|g| codebook.columns(g).iter().map(|x| x.to_f64()))
-        .collect();
+    let (mut keys, mut row) = (pools.moments.take(s * k), pools.moments.take(k));
     for g in 0..groups {
         let sums = |a: usize, b: usize| second[(g * width + a) * width + b] / total;
         let covariance = &mut moments.covariance[g * s * s..][..s * s];
@@ -111,18 +108,21 @@ pub(crate) fn statistics<T: Real>(
                 covariance[a * s + b] = sums(a, b) - off(a) * off(b);
             }
         }
-        let book = &columns[codebook.of(g) * s * k..][..s * k];
         let mean = &moments.mean[g * s..][..s];
-        let shift = |t: usize| if kind == Score::Dot { 0.0 } else { centre[t].to_f64() };
+        // For squared distances about the centre, as the queries.
+        let columns = keys.chunks_exact_mut(k).zip(codebook.columns(g).chunks_exact(k));
+        for ((keys, column), &centre) in columns.zip(centre) {
+            let shift = if kind == Score::Dot { 0.0 } else { centre.to_f64() };
+            keys.iter_mut().zip(column).for_each(|(key, &c)| *key = c.to_f64() - shift);
+        }
         let (means, variances) =
             (&mut moments.score_means[g * k..][..k], &mut variances[g * k..][..k]);
-        quadratic_forms(covariance, book, shift, variances);
+        quadratic_forms(covariance, &keys, &mut row, variances);
         match kind {
             Score::Dot => {
                 means.fill(0.0);
-                for t in 0..s {
-                    let column = &book[t * k..][..k];
-                    means.iter_mut().zip(column).for_each(|(m, c)| *m += mean[t] * c);
+                for (keys, mean) in keys.chunks_exact(k).zip(mean) {
+                    means.iter_mut().zip(keys).for_each(|(m, c)| *m += mean * c);
                 }
             }
             Score::SquaredDistance => {
@@ -130,10 +130,9 @@ pub(crate) fn statistics<T: Real>(
                 let b_var = sums(b, b) - b_mean * b_mean;
                 means.fill(-b_mean);
                 variances.iter_mut().for_each(|v| *v = 4.0 * *v + b_var);
-                for t in 0..s {
+                for (t, keys) in keys.chunks_exact(k).enumerate() {
                     let with_b = sums(b, t) - off(t) * b_mean;
-                    for (j, c) in book[t * k..][..k].iter().enumerate() {
-                        let c = c - shift(t);
+                    for (j, &c) in keys.iter().enumerate() {
                         means[j] += 2.0 * off(t) * c - c * c;
                         variances[j] -= 4.0 * with_b * c;
                     }
@@ -181,21 +180,22 @@ pub(super) fn centred<S: Simd, T: Real>(simd: S, q: &[T], centre: &[T], out: &mu
     }
 }
 
-/// out\[j\] = (C_j - shift)^T M (C_j - shift) for the codewords of s x K columns.
-fn quadratic_forms(m: &[f64], columns: &[f64], shift: impl Fn(usize) -> f64, out: &mut [f64]) {
+/// out\[j\] = C_j^T M C_j for the codewords of s x K columns; `row` holds K numbers on the way.
+fn quadratic_forms(m: &[f64], columns: &[f64], row: &mut [f64], out: &mut [f64]) {
     let k = out.len();
-    let s = columns.len() / k;
-    let shifted: Vec<f64> = columns.iter().enumerate().map(|(i, c)| c - shift(i / k)).collect();
-    let mut row = vec![0.0; k];
     out.fill(0.0);
     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-        for a in 0..s {
+        let products = m.chunks_exact(columns.len() / k).zip(columns.chunks_exact(k));
+        for (factors, left) in products {
             row.fill(0.0);
-            for b in 0..s {
-                let factor = m[a * s + b];
-                row.iter_mut().zip(&shifted[b * k..][..k]).for_each(|(sum, c)| *sum += factor * c);
+            for (factor, right) in factors.iter().zip(columns.chunks_exact(k)) {
+                for (sum, c) in row.iter_mut().zip(right) {
+                    *sum += factor * c;
+                }
             }
-            out.iter_mut().zip(&row).zip(&shifted[a * k..][..k]).for_each(|((out, row), c)| *out += row * c);
+            for ((out, row), c) in out.iter_mut().zip(&*row).zip(left) {
+                *out += row * c;
+            }
         }
     }));
 }

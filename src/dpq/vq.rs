@@ -116,10 +116,12 @@ impl<T: Real> Op<T> for Vq {
                 }
             }));
         });
-        let mut dc = ctx.buffer(codewords.shape());
-        add_up(&parts, dc.data_mut());
         ctx.add_rows(0, self.distinct.ids.clone(), dq);
-        ctx.add(1, dc);
+        if ctx.output_grad(1).is_some() {
+            let mut dc = ctx.buffer(codewords.shape());
+            add_up(&parts, dc.data_mut());
+            ctx.add(1, dc);
+        }
     }
 }
 

@@ -126,7 +126,12 @@ impl<T: Real> Op<T> for LstmOp<T> {
             (ctx.input(0), ctx.input(1), ctx.input(2), ctx.input(3), ctx.input(4));
         let h = ctx.output(0);
         let last = |k| {
-            ctx.output_grad(k).map_or_else(|| Tensor::zeros([batch, hidden]), Tensor::deep_copy)
+            let mut last = ctx.buffer([batch, hidden]);
+            match ctx.output_grad(k) {
+                Some(gradient) => last.data_mut().copy_from_slice(gradient.data()),
+                None => last.data_mut().fill(T::ZERO),
+            }
+            last
         };
         let (mut dh, mut dc) = (last(1), last(2));
         let recurrent = Packed::new(pool, Matrix::new(w_hh.data(), 4 * hidden, hidden));

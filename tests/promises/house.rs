@@ -128,3 +128,15 @@ fn nothing_is_unsafe() {
         assert!(code.into_iter().all(|line| !line.contains("unsafe")), "{path:?}");
     }
 }
+
+#[test]
+fn every_promise_is_run() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/promises");
+    let mut files = Vec::new();
+    source_files(&folder, &mut files);
+    let names = files.iter().map(|path| path.file_stem().unwrap().to_str().unwrap().to_string());
+    let mut names: Vec<String> = names.filter(|name| name != "main").collect();
+    names.sort();
+    let main = std::fs::read_to_string(folder.join("main.rs")).unwrap();
+    assert_eq!(declared(&main.lines().map(String::from).collect::<Vec<_>>()), names);
+}

@@ -1,0 +1,12 @@
+//! What the crate promises, a file for each promise.
+
+mod algebra;
+mod bad_input;
+mod determinism;
+mod export;
+mod fused_equals_composed;
+mod golden;
+mod gradients;
+mod house;
+mod quantization;
+mod wrong_rules;
