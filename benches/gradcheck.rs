@@ -59,8 +59,9 @@ fn softmax_form(factor: f64) -> Report {
 
 fn main() {
     let options = Options::parse();
-    let functions: [(&str, fn(f64) -> Report); 3] =
-        [("cube", cube), ("sign, straight through", sign), ("dpq sx", softmax_form)];
+    type Check = fn(f64) -> Report;
+    let functions =
+        [("cube", cube as Check), ("sign, straight through", sign), ("dpq sx", softmax_form)];
     for (name, check) in functions.into_iter().filter(|(name, _)| options.wants(name)) {
         for planted in [0.0, 1e-4, 1e-5, 1e-6] {
             let mut reports = [check(1.0 + planted)];

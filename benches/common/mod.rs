@@ -1,5 +1,9 @@
 //! What the benchmarks share: their few flags, timing in turn, and a JSON line a row.
 
+#![allow(dead_code, reason = "every benchmark uses some of it")]
+
+pub mod layer;
+
 use std::time::Instant;
 
 /// `--threads 1,2 --repeats 9 --only a,b`; anything else (cargo's `--bench`) is passed over.

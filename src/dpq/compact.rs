@@ -88,11 +88,22 @@ impl<T: Real> CompactEmbedding<T> {
         Ok(rows)
     }
 
-    fn row_width(&self) -> usize {
-        self.config.groups * self.values.shape()[2]
-    }
-
-    fn lookup_into(&self, ids: &[u32], rows: &mut [T]) -> Result<()> {
+    /// Writes the rows of `ids` to `rows`, ids.len() x d.
+    ///
+    /// # Errors
+    /// [`Error::Id`] if one is outside the vocabulary; `rows` is then untouched.
+    ///
+    /// # Panics
+    /// If `rows` is of another length.
+    #[track_caller]
+    pub fn lookup_into(&self, ids: &[u32], rows: &mut [T]) -> Result<()> {
+        assert_eq!(
+            rows.len(),
+            ids.len() * self.row_width(),
+            "lookup_into: numbers of {} rows of width {}",
+            ids.len(),
+            self.row_width()
+        );
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.codes.rows()) {
             return Err(Error::Id { id, vocabulary: self.codes.rows() });
         }
@@ -109,6 +120,10 @@ impl<T: Real> CompactEmbedding<T> {
             }));
         });
         Ok(())
+    }
+
+    fn row_width(&self) -> usize {
+        self.config.groups * self.values.shape()[2]
     }
 
     /// Bytes of the packed codes and of the values in 32 bits each: what a file of it stores, but

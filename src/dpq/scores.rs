@@ -441,4 +441,54 @@ mod tests {
         assert!(!run(f32::NAN));
         assert_eq!(codes, [0, 1]);
     }
+
+    #[cfg(all_levels)]
+    #[test]
+    fn codes_and_scores_are_the_same_bits_on_every_instruction_set() {
+        use crate::kernels::levels::at_each;
+        for (groups, s, k) in [(3, 5, 21), (2, 8, 32), (4, 13, 70)] {
+            for kind in [Score::Dot, Score::SquaredDistance] {
+                let n = 210;
+                let (table, codewords) = (wave(&[n, groups * s], 0.37), wave(&[groups, k, s], 1.3));
+                let statistics = batch_statistics(
+                    Tensor::from_fn([k], |j| (j as f32).sin()),
+                    Tensor::from_fn([k], |j| 1.0 + 0.5 * (j as f32).cos()),
+                );
+                let found = at_each(|| {
+                    let pools = Pools::default();
+                    let codebook = Codebook::new(&pools.values, &codewords);
+                    let normalizer = Normalizer::new(&pools.values, k, Some(&statistics));
+                    let queries = Queries::new(&table, None, groups);
+                    let mut codes = vec![0; n * groups];
+                    assert!(choose(
+                        &pools.values,
+                        kind,
+                        queries,
+                        &codebook,
+                        &normalizer,
+                        &mut codes
+                    ));
+                    let tape = crate::Tape::new();
+                    let q = tape.constant(table.clone().reshape([n, groups, s]));
+                    let r = scores(kind, q, tape.constant(codewords.clone())).value();
+                    (codes, r.data().iter().map(|r| r.to_bits()).collect::<Vec<_>>())
+                });
+                for (level, result) in &found[1..] {
+                    assert_eq!(*result, found[0].1, "{level} and {}", found[0].0);
+                }
+                #[cfg(target_arch = "x86_64")]
+                {
+                    let has = [
+                        true, // the portable one
+                        is_x86_feature_detected!("sse2"),
+                        is_x86_feature_detected!("sse4.2"),
+                        is_x86_feature_detected!("avx2"),
+                        crate::kernels::level().as_avx512().is_some(),
+                    ];
+                    let names: Vec<_> = found.iter().map(|(level, _)| level).collect();
+                    assert_eq!(names.len(), has.iter().filter(|&&has| has).count(), "{names:?}");
+                }
+            }
+        }
+    }
 }

@@ -125,10 +125,10 @@ impl<T: Real> Op<T> for Sx<T> {
         let dentropy =
             if self.config.beta > 0.0 { ctx.output_grad(1).map(Tensor::item) } else { None };
         let queries = Queries::new(table, Some(&self.distinct.ids), self.config.groups);
-        let work = Backward { op: self, pools, queries, keys };
+        let work = Backward { op: self, pools, queries, keys, dy };
 
         let mut panels = pools.values.take(u.next_multiple_of(T::LANES) * d);
-        let sums = work.main_sweep(&dy, values, dentropy.unwrap_or(T::ZERO), &mut panels);
+        let sums = work.main_sweep(values, dentropy.unwrap_or(T::ZERO), &mut panels);
         let (of_keys, rest) = sums.split_at(keys.data().len());
         let (of_values, s1) = rest.split_at(values.data().len());
         let mut dkeys = work.over_sd(of_keys);
@@ -224,6 +224,7 @@ struct Backward<'a, T: Real> {
     queries: Queries<'a, T>,
     /// C^k
     keys: &'a Tensor<T>,
+    dy: Tensor<T>,
 }
 
 /// a\[j\] and b\[j\] of the module's formulae.
@@ -286,14 +287,8 @@ impl<T: Real> Backward<'_, T> {
 
     /// dq, in panels, without the share of the statistics; returns the sums P, those of dC^v, and
     /// S1 of every group, one after the other.
-    fn main_sweep(
-        &self,
-        dy: &Tensor<T>,
-        values: &Tensor<T>,
-        dentropy: T,
-        dq: &mut [T],
-    ) -> Buffer<T> {
-        let Backward { op, pools, queries, keys } = self;
+    fn main_sweep(&self, values: &Tensor<T>, dentropy: T, dq: &mut [T]) -> Buffer<T> {
+        let Backward { op, pools, queries, keys, .. } = self;
         let ([k, s, d], groups, codebook) = (self.sizes(), queries.groups, &op.codebook);
         let value_book = Codebook::new(&pools.values, values);
         let (scaled, centre) = (self.over_sd(keys.data()), self.centre());
@@ -320,7 +315,7 @@ impl<T: Real> Backward<'_, T> {
                     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
                         queries.panels(simd, block.clone(), tile.clone(), &mut q);
                         for (tokens, upstream) in tokens().zip(upstream.chunks_exact_mut(width)) {
-                            self.gather_upstream(simd,dy, tokens, tile.clone(), &mut sums, upstream, part_values);
+                            self.gather_upstream(simd, tokens, tile.clone(), &mut sums, upstream, part_values);
                         }
                         for (g, part) in tile.clone().zip((0..width).step_by(s * T::LANES)) {
                             let book = codebook.of(g);
@@ -360,7 +355,6 @@ impl<T: Real> Backward<'_, T> {
     fn gather_upstream<S: Simd>(
         &self,
         simd: S,
-        dy: &Tensor<T>,
         tokens: Range<usize>,
         groups: Range<usize>,
         sums: &mut [T],
@@ -369,7 +363,7 @@ impl<T: Real> Backward<'_, T> {
     ) {
         let (op, [k, s, d]) = (self.op, self.sizes());
         let columns = groups.start * s..groups.end * s;
-        let row = |i: u32| &dy.data()[i as usize * d..][..d][columns.clone()];
+        let row = |i: u32| &self.dy.data()[i as usize * d..][..d][columns.clone()];
         for (u, sum) in tokens.clone().zip(sums.chunks_exact_mut(columns.len())) {
             let positions = op.distinct.positions(u);
             let part = match positions {
@@ -524,7 +518,7 @@ impl<T: Real> Backward<'_, T> {
     /// Takes the statistics' share off dq by computing the scores again, and returns its share of
     /// dC^k: where groups are wide and codebooks tiny.
     fn correct_by_scores(&self, slopes: &Slopes, dq: &mut [T]) -> Buffer<T> {
-        let Backward { op, pools, queries, keys } = self;
+        let Backward { op, pools, queries, keys, .. } = self;
         let [k, s, d] = self.sizes();
         let slope = |values: &[f64]| -> Vec<T> { values.iter().map(|&x| T::from_f64(x)).collect() };
         let (a, b) = (slope(&slopes.a), slope(&slopes.b));
