@@ -29,7 +29,6 @@ const SIZES: [Size; 2] = [
 ];
 
 struct Training {
-    embedding: &'static str,
     model: LanguageModel<f32>,
     params: Params<f32>,
     tape: Tape<f32>,
@@ -38,7 +37,7 @@ struct Training {
 }
 
 impl Training {
-    fn new(size: &Size, embedding: &'static str) -> Training {
+    fn new(size: &Size, embedding: &str) -> Training {
         let mut params = Params::new();
         let (width, k) = (size.hidden, 32);
         let dpq = |params: &mut Params<f32>, config| -> Box<dyn Embedding<f32>> {
@@ -60,7 +59,7 @@ impl Training {
         let window =
             Window { inputs: tokens(), targets: tokens(), steps: size.steps, batch: BATCH };
         let state = model.start(BATCH);
-        Training { embedding, model, params, tape: Tape::new(), state, window }
+        Training { model, params, tape: Tape::new(), state, window }
     }
 
     fn step(&mut self) {
@@ -76,20 +75,20 @@ impl Training {
 
 fn main() {
     let options = Options::parse();
-    for size in SIZES.iter().filter(|size| options.wants(size.name)) {
+    for size in &SIZES {
         for &threads in &options.threads {
             parallel::with_threads(threads, || {
-                let mut trainings =
-                    ["full", "sx", "vq"].map(|embedding| Training::new(size, embedding));
-                let times = common::in_turn(options.repeats, &mut trainings, Training::step);
-                for (training, times) in trainings.iter().zip(times) {
-                    report(
-                        "lstm_step",
-                        &format!("{} {}", size.name, training.embedding),
-                        threads,
-                        &times,
-                        None,
-                    );
+                let mut trainings: Vec<(String, Training)> = ["full", "sx", "vq"]
+                    .into_iter()
+                    .map(|embedding| (format!("{} {embedding}", size.name), embedding))
+                    .filter(|(name, _)| options.wants(name))
+                    .map(|(name, embedding)| (name, Training::new(size, embedding)))
+                    .collect();
+                let times = common::in_turn(options.repeats, &mut trainings, |(_, training)| {
+                    training.step()
+                });
+                for ((name, _), times) in trainings.iter().zip(times) {
+                    report("lstm_step", name, threads, &times, None);
                 }
             });
         }
