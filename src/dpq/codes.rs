@@ -1,7 +1,7 @@
 //! Codes of every symbol, packed to as few bits as their range needs.
 
 use crate::error::{Error, Result};
-use crate::kernels::elementwise::copy_short;
+use crate::kernels::elementwise::{add_short, copy_short};
 use crate::kernels::level;
 use crate::parallel;
 use crate::real::Real;
@@ -117,6 +117,17 @@ impl CodeTable {
         })
     }
 
+    /// Writes the codes of one row, as [`row`](CodeTable::row) gives them.
+    #[inline(always)]
+    pub(crate) fn unpack_row(&self, row: usize, codes: &mut [u32]) {
+        if bits(self.codebook_size) == 8 {
+            let bytes = &self.padded[row * self.groups..][..self.groups];
+            codes.iter_mut().zip(bytes).for_each(|(code, &byte)| *code = u32::from(byte));
+        } else {
+            codes.iter_mut().zip(self.row(row)).for_each(|(code, unpacked)| *code = unpacked);
+        }
+    }
+
     /// V
     pub fn rows(&self) -> usize {
         self.rows
@@ -157,6 +168,61 @@ impl CodeTable {
 /// Tokens of a piece of decoding.
 const CHUNK: usize = 64;
 
+/// row <- the codewords that its codes stand for, one after the other; those of the next group stand
+/// `stride` codewords further on.
+#[inline(always)]
+pub(crate) fn put_codewords<T: Real>(codewords: &[T], stride: usize, codes: &[u32], row: &mut [T]) {
+    match row.len() / codes.len() {
+        4 => put::<T, 4>(codewords, stride, codes, row),
+        8 => put::<T, 8>(codewords, stride, codes, row),
+        16 => put::<T, 16>(codewords, stride, codes, row),
+        s => {
+            for (g, (part, &code)) in row.chunks_exact_mut(s).zip(codes).enumerate() {
+                copy_short(&codewords[(g * stride + code as usize) * s..][..s], part);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn put<T: Real, const S: usize>(codewords: &[T], stride: usize, codes: &[u32], row: &mut [T]) {
+    let (codewords, parts) = (codewords.as_chunks::<S>().0, row.as_chunks_mut::<S>().0);
+    let mut first = 0;
+    for (part, &code) in parts.iter_mut().zip(codes) {
+        *part = codewords[first + code as usize];
+        first += stride;
+    }
+}
+
+/// Adds a row's parts to the sums of the codewords that its codes stand for, laid out as
+/// [`put_codewords`] has them.
+#[inline(always)]
+pub(crate) fn add_to_codewords<T: Real>(row: &[T], stride: usize, codes: &[u32], sums: &mut [T]) {
+    match row.len() / codes.len() {
+        4 => add::<T, 4>(row, stride, codes, sums),
+        8 => add::<T, 8>(row, stride, codes, sums),
+        16 => add::<T, 16>(row, stride, codes, sums),
+        s => {
+            for (g, (part, &code)) in row.chunks_exact(s).zip(codes).enumerate() {
+                add_short(part, &mut sums[(g * stride + code as usize) * s..][..s]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add<T: Real, const S: usize>(row: &[T], stride: usize, codes: &[u32], sums: &mut [T]) {
+    let (parts, sums) = (row.as_chunks::<S>().0, sums.as_chunks_mut::<S>().0);
+    let mut first = 0;
+    for (part, &code) in parts.iter().zip(codes) {
+        let sum = &mut sums[first + code as usize];
+        for t in 0..S {
+            sum[t] += part[t];
+        }
+        first += stride;
+    }
+}
+
 /// rows\[i\] = the codewords, G x K x s, that the codes of row slots\[i\] stand for, D codes a row;
 /// returns the sum of `measure(slots[i], rows[i])`.
 pub(crate) fn decode<T: Real>(
@@ -175,9 +241,7 @@ pub(crate) fn decode<T: Real>(
         dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
             for (&slot, row) in slots[i * CHUNK..].iter().zip(rows.chunks_exact_mut(d)) {
                 let codes = &codes[slot as usize * groups..][..groups];
-                for (g, (part, &code)) in row.chunks_exact_mut(s).zip(codes).enumerate() {
-                    copy_short(&codewords.data()[(g * stride + code as usize) * s..][..s], part);
-                }
+                put_codewords(codewords.data(), stride, codes, row);
                 sum[0] += measure(slot as usize, row);
             }
         }));

@@ -1,10 +1,9 @@
 //! What is left after training: codes and the codewords that they stand for.
 
 use super::DpqConfig;
-use super::codes::CodeTable;
+use super::codes::{CodeTable, put_codewords};
 use crate::embedding::{Embedding, Looked};
 use crate::error::{Error, Result};
-use crate::kernels::elementwise::copy_short;
 use crate::kernels::level;
 use crate::parallel;
 use crate::real::Real;
@@ -107,15 +106,14 @@ impl<T: Real> CompactEmbedding<T> {
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.codes.rows()) {
             return Err(Error::Id { id, vocabulary: self.codes.rows() });
         }
-        let (width, s, k) = (self.row_width(), self.values.shape()[2], self.config.codebook_size);
-        let stride = if self.config.shared { 0 } else { k };
+        let width = self.row_width();
+        let stride = if self.config.shared { 0 } else { self.config.codebook_size };
         parallel::for_each_chunk(rows, CHUNK * width, |i, rows| {
+            let mut codes = vec![0; self.config.groups];
             dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
                 for (&id, row) in ids[i * CHUNK..].iter().zip(rows.chunks_exact_mut(width)) {
-                    let parts = row.chunks_exact_mut(s).zip(self.codes.row(id as usize));
-                    for (g, (part, code)) in parts.enumerate() {
-                        copy_short(&self.values.data()[(g * stride + code as usize) * s..][..s], part);
-                    }
+                    self.codes.unpack_row(id as usize, &mut codes);
+                    put_codewords(self.values.data(), stride, &codes, row);
                 }
             }));
         });

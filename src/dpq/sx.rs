@@ -37,6 +37,7 @@
 //! where mean_g, Cov_g and m\[g,j\] are the moments of the queries and scores of group g.
 
 use super::assign::{Assigned, assign};
+use super::codes::add_to_codewords;
 use super::composed::{Normalization, Quantized};
 use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, groups_of_tile, piece, score};
 use super::statistics::{Moments, centred};
@@ -363,6 +364,8 @@ impl<T: Real> Backward<'_, T> {
     ) {
         let (op, [k, s, d]) = (self.op, self.sizes());
         let columns = groups.start * s..groups.end * s;
+        let stride = if op.config.shared { 0 } else { k };
+        let first = groups.start * stride * s;
         let row = |i: u32| &self.dy.data()[i as usize * d..][..d][columns.clone()];
         for (u, sum) in tokens.clone().zip(sums.chunks_exact_mut(columns.len())) {
             let positions = op.distinct.positions(u);
@@ -373,10 +376,8 @@ impl<T: Real> Backward<'_, T> {
                     sum
                 }
             };
-            for (g, part) in groups.clone().zip(part.chunks_exact(s)) {
-                let place = op.codebook.of(g) * k + op.code(u, g);
-                add_short(part, &mut part_values[place * s..][..s]);
-            }
+            let codes = &op.codes[u * op.config.groups..][groups.clone()];
+            add_to_codewords(part, stride, codes, &mut part_values[first..]);
         }
         let sum_of = |u: usize| match op.distinct.positions(u) {
             [only] => row(*only),

@@ -17,10 +17,11 @@
 //! through the regulariser.
 
 use super::assign::{Assigned, assign};
+use super::codes::add_to_codewords;
 use super::composed::{Normalization, Quantized};
 use super::scores::{Score, piece};
 use super::{DpqConfig, composed};
-use crate::kernels::elementwise::{add_short, add_up};
+use crate::kernels::elementwise::add_up;
 use crate::kernels::level;
 use crate::kernels::reduce::squared_distance;
 use crate::ops::Distinct;
@@ -87,7 +88,7 @@ impl<T: Real> Op<T> for Vq {
         let share = 2.0 * dm.to_f64() / y.data().len() as f64;
         let beta = T::from_f64(self.config.beta);
         let (groups, len, piece) = (self.config.groups, codewords.data().len(), piece(rows));
-        let s = d / groups;
+        let stride = if self.config.shared { 0 } else { self.config.codebook_size };
 
         let mut dq = ctx.buffer([rows, d]);
         let mut parts = pools.values.take(rows.div_ceil(piece) * len);
@@ -110,9 +111,8 @@ impl<T: Real> Op<T> for Vq {
                         *pulled = weight * (c - q);
                         *dq -= beta * *pulled;
                     }
-                    for (g, pulled) in pulled.chunks_exact(s).enumerate() {
-                        add_short(pulled, &mut part[self.chosen(u, g) * s..][..s]);
-                    }
+                    let codes = &self.codes[u * groups..][..groups];
+                    add_to_codewords(&pulled, stride, codes, part);
                 }
             }));
         });
@@ -122,14 +122,5 @@ impl<T: Real> Op<T> for Vq {
             add_up(&parts, dc.data_mut());
             ctx.add(1, dc);
         }
-    }
-}
-
-impl Vq {
-    /// Which codeword, counted over all codebooks, distinct id u chose in group g.
-    #[inline(always)]
-    fn chosen(&self, u: usize, g: usize) -> usize {
-        let book = if self.config.shared { 0 } else { g };
-        book * self.config.codebook_size + self.codes[u * self.config.groups + g] as usize
     }
 }
