@@ -72,7 +72,7 @@
 //! 6. `src/tape/mod.rs`, `walk_back`: from the loss to the first node, every op's rule in turn:
 //!    `LinearCrossEntropy::backward`, `LstmOp::backward`, and `Sx::backward` in `src/dpq/sx.rs`. Its
 //!    `main_sweep` computes the scores again and turns the rows' gradient into that of keys, values
-//!    and queries; `correct_by_moments` takes off the statistics' share.
+//!    and queries; `correct_keys` and `finish` take off the statistics' share.
 //! 7. `Context::add_rows`: the **query table's gradient** is only the distinct ids' rows.
 //!    `src/optim.rs`, `Sgd::step`, writes just those.
 //!

@@ -169,12 +169,14 @@ impl CodeTable {
 const CHUNK: usize = 64;
 
 /// row <- the codewords that its codes stand for, one after the other; those of the next group stand
-/// `stride` codewords further on.
+/// `stride` codewords further on. Loops of the usual widths are compiled for themselves.
 #[inline(always)]
 pub(crate) fn put_codewords<T: Real>(codewords: &[T], stride: usize, codes: &[u32], row: &mut [T]) {
     match row.len() / codes.len() {
         4 => put::<T, 4>(codewords, stride, codes, row),
+        6 => put::<T, 6>(codewords, stride, codes, row),
         8 => put::<T, 8>(codewords, stride, codes, row),
+        13 => put::<T, 13>(codewords, stride, codes, row),
         16 => put::<T, 16>(codewords, stride, codes, row),
         s => {
             for (g, (part, &code)) in row.chunks_exact_mut(s).zip(codes).enumerate() {
@@ -200,7 +202,9 @@ fn put<T: Real, const S: usize>(codewords: &[T], stride: usize, codes: &[u32], r
 pub(crate) fn add_to_codewords<T: Real>(row: &[T], stride: usize, codes: &[u32], sums: &mut [T]) {
     match row.len() / codes.len() {
         4 => add::<T, 4>(row, stride, codes, sums),
+        6 => add::<T, 6>(row, stride, codes, sums),
         8 => add::<T, 8>(row, stride, codes, sums),
+        13 => add::<T, 13>(row, stride, codes, sums),
         16 => add::<T, 16>(row, stride, codes, sums),
         s => {
             for (g, (part, &code)) in row.chunks_exact(s).zip(codes).enumerate() {

@@ -123,6 +123,15 @@ const fn is_wide<S: Simd>() -> bool {
     <S::f32s as SimdBase<S>>::LEN == 16
 }
 
+/// `n` rows in as few blocks of at most `most` as there can be, of sizes as even as they can be:
+/// where each starts, and its size.
+#[inline(always)]
+fn even(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let blocks = n.div_ceil(most).max(1);
+    let (size, larger) = (n / blocks, n % blocks);
+    (0..blocks).map(move |i| (i * size + i.min(larger), size + usize::from(i < larger)))
+}
+
 /// out\[a\] = sum over p of matrix\[p\]\[a\] x\[p\], as [`product_with`] has it.
 #[inline(always)]
 pub(crate) fn product<S: Simd, T: Real>(
@@ -156,9 +165,7 @@ pub(crate) fn product_with<S: Simd, T: Real, const PRECISE: bool>(
     finish: impl Fn(usize, T::Wide<S>) -> T::Wide<S> + Copy,
 ) {
     let most = if const { is_wide::<S>() } { 8 } else { 4 };
-    let mut first = 0;
-    while first < height {
-        let n = most.min(height - first);
+    for (first, n) in even(height, most) {
         match n {
             1 => product_rows::<S, T, PRECISE, 1>(simd, matrix, x, out, first, height, finish),
             2 => product_rows::<S, T, PRECISE, 2>(simd, matrix, x, out, first, height, finish),
@@ -170,7 +177,6 @@ pub(crate) fn product_with<S: Simd, T: Real, const PRECISE: bool>(
             7 => product_rows::<S, T, PRECISE, 7>(simd, matrix, x, out, first, height, finish),
             _ => product_rows::<S, T, PRECISE, 8>(simd, matrix, x, out, first, height, finish),
         }
-        first += n;
     }
 }
 
@@ -212,9 +218,7 @@ pub(crate) fn outer<S: Simd, T: Real>(
     out: &mut [T],
 ) {
     let most = if const { is_wide::<S>() } { 4 } else { 2 };
-    let mut first = 0;
-    while first < height {
-        let n = most.min(height - first);
+    for (first, n) in even(height, most) {
         match n {
             1 => outer_rows::<S, T, 1>(simd, (left, height), (right, width), out, first),
             2 => outer_rows::<S, T, 2>(simd, (left, height), (right, width), out, first),
@@ -222,7 +226,6 @@ pub(crate) fn outer<S: Simd, T: Real>(
             3 => outer_rows::<S, T, 3>(simd, (left, height), (right, width), out, first),
             _ => outer_rows::<S, T, 4>(simd, (left, height), (right, width), out, first),
         }
-        first += n;
     }
 }
 
@@ -234,15 +237,12 @@ fn outer_rows<S: Simd, T: Real, const R: usize>(
     out: &mut [T],
     row: usize,
 ) {
-    let mut first = 0;
-    while first < right.1 {
-        let n = 3.min(right.1 - first);
+    for (first, n) in even(right.1, 3) {
         match n {
             1 => outer_block::<S, T, R, 1>(simd, left, right, out, [row, first]),
             2 => outer_block::<S, T, R, 2>(simd, left, right, out, [row, first]),
             _ => outer_block::<S, T, R, 3>(simd, left, right, out, [row, first]),
         }
-        first += n;
     }
 }
 
