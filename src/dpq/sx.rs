@@ -466,7 +466,8 @@ impl<T: Real> Backward<'_, T> {
         let ([k, s, _], codebook) = (self.sizes(), &self.op.codebook);
         let mut matrices = self.pools.values.take(self.queries.groups * (s + 1) * s);
         parallel::for_each_chunk(&mut matrices, (s + 1) * s, |g, matrix| {
-            let mut sums = vec![0.0; (s + 1) * s];
+            let mut sums = self.pools.moments.take((s + 1) * s);
+            sums.fill(0.0);
             for j in 0..k {
                 let key = &self.keys.data()[(codebook.of(g) * k + j) * s..][..s];
                 let constant = slopes.a[j] + slopes.b[j] * self.off_mean(g, j);
@@ -475,7 +476,7 @@ impl<T: Real> Backward<'_, T> {
                     sums.iter_mut().zip(key).for_each(|(sum, key)| *sum += factor * key.to_f64());
                 }
             }
-            matrix.iter_mut().zip(&sums).for_each(|(out, sum)| *out = T::from_f64(-sum));
+            matrix.iter_mut().zip(&*sums).for_each(|(out, sum)| *out = T::from_f64(-sum));
         });
         matrices
     }

@@ -54,11 +54,11 @@ pub(crate) fn add<T: Real>(y: &mut [T], x: &[T]) {
 
 /// sum <- the parts, one after the other in one slice, added up in their order.
 pub(crate) fn add_up<T: Real>(parts: &[T], sum: &mut [T]) {
-    let len = sum.len().max(1);
-    parallel::for_each_chunk(sum, CHUNK / 8, |i, sum| {
+    let (len, size) = (sum.len().max(1), CHUNK / 8);
+    parallel::for_each_chunk(sum, size, |i, sum| {
         sum.fill(T::ZERO);
         for part in parts.chunks_exact(len) {
-            add(sum, &part[i * (CHUNK / 8)..][..sum.len()]);
+            add(sum, &part[i * size..][..sum.len()]);
         }
     });
 }
@@ -75,32 +75,18 @@ pub(crate) fn add_short<T: Real>(from: &[T], into: &mut [T]) {
     short(from, into, |from, into| *into += from);
 }
 
-/// Calls `f` for every pair, in one go for the usual widths of a group.
+/// Calls `f` for every pair, four at a time.
 #[inline(always)]
 fn short<T: Real>(from: &[T], into: &mut [T], f: impl Fn(T, &mut T)) {
-    match from.len() {
-        4 => some::<T, 4>(from, into, f),
-        8 => some::<T, 8>(from, into, f),
-        16 => some::<T, 16>(from, into, f),
-        n => {
-            let fours = n / 4 * 4;
-            let (from, from_rest) = from.split_at(fours);
-            let (into, into_rest) = into.split_at_mut(fours);
-            for (from, into) in from.chunks_exact(4).zip(into.chunks_exact_mut(4)) {
-                some::<T, 4>(from, into, &f);
-            }
-            for (&from, into) in from_rest.iter().zip(into_rest) {
-                f(from, into);
-            }
+    let (from, from_rest) = from.as_chunks::<4>();
+    let (into, into_rest) = into.as_chunks_mut::<4>();
+    for (from, into) in from.iter().zip(into) {
+        for i in 0..4 {
+            f(from[i], &mut into[i]);
         }
     }
-}
-
-#[inline(always)]
-fn some<T: Real, const N: usize>(from: &[T], into: &mut [T], f: impl Fn(T, &mut T)) {
-    let (from, into) = (&from[..N], &mut into[..N]);
-    for i in 0..N {
-        f(from[i], &mut into[i]);
+    for (&from, into) in from_rest.iter().zip(into_rest) {
+        f(from, into);
     }
 }
 

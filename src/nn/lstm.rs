@@ -192,7 +192,8 @@ impl<T: Real> Op<T> for LstmOp<T> {
             ctx.add(4, dw);
         }
         if ctx.needs(5) {
-            let mut db = Tensor::zeros([4 * hidden]);
+            let mut db = ctx.buffer([4 * hidden]);
+            db.data_mut().fill(T::ZERO);
             dgates.rows().for_each(|row| add(db.data_mut(), row));
             ctx.add(5, db);
         }
