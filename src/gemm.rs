@@ -1,10 +1,11 @@
 //! Matrix products on slices.
 //!
-//! Both sides are packed, block by block, into the order in which the register tile reads them;
-//! a transposed side only changes how it is packed. The work is split over threads by rows, or by
-//! columns where rows are few. Each element of the result is the same chain of fused additions
-//! however the work is split.
+//! The register tile reads the left side row by row, where it stands unless it is a transpose, and
+//! the right side from panels of columns, packed in the order in which it is read. The work is
+//! split over threads by rows, or by columns where rows are few. Each element of the result is the
+//! same chain of fused additions however the work is split.
 
+use crate::kernels::transpose::transpose;
 use crate::kernels::{level, tile};
 use crate::parallel;
 use crate::real::Real;
@@ -38,11 +39,40 @@ impl<'a, T: Real> Matrix<'a, T> {
             transposed: !self.transposed,
         }
     }
+
+    /// These rows of the columns `depth`, with the distance from one row to the next: as they
+    /// stand, or turned into `space` if this is a transpose.
+    fn rows<'b>(
+        self,
+        rows: Range<usize>,
+        depth: Range<usize>,
+        space: &'b mut [T],
+    ) -> (&'b [T], usize)
+    where
+        'a: 'b,
+    {
+        if !self.transposed {
+            return (&self.data[rows.start * self.columns + depth.start..], self.columns);
+        }
+        let width = depth.len();
+        let column = |p: usize| &self.data[(depth.start + p) * self.rows..][rows.clone()];
+        dispatch!(level(), simd => simd.vectorize(
+            #[inline(always)]
+            || transpose(simd, width, column, space, width)
+        ));
+        (space, width)
+    }
+
+    /// Elements of the space that [`Matrix::rows`] wants.
+    fn space(self, rows: usize, depth: usize) -> usize {
+        if self.transposed { rows * depth } else { 0 }
+    }
 }
 
-/// Depth of a block: a row of tiles this deep stays in the first-level cache.
+/// Greatest depth of a block: the rows of a tile, this deep, stay in the first-level cache, and a
+/// panel in the second.
 const DEPTH: usize = 512;
-/// Rows of a block: a block of the left side this tall and [`DEPTH`] deep stays in the second.
+/// Most rows of a piece of work.
 const BLOCK: usize = 768;
 /// With fewer rows than this for each thread, columns are split instead.
 const FEW: usize = 48;
@@ -62,17 +92,17 @@ pub(crate) fn multiply<T: Real>(
 ) {
     assert_eq!(a.columns, b.rows, "inner lengths of a product");
     split(a, b.columns, c, accumulate, |rows, columns, c| {
-        let mut right = pool.take(panel::<T>() * DEPTH.min(b.rows));
-        let mut left = pool.take(rows.len() * DEPTH.min(a.columns));
-        for start in (0..a.columns).step_by(DEPTH) {
-            let depth = start..a.columns.min(start + DEPTH);
-            let left = &mut left[..rows.len() * depth.len()];
-            dispatch!(level(), simd => pack_left(simd, a, rows.clone(), depth.clone(), left));
+        let deep = a.columns.div_ceil(a.columns.div_ceil(DEPTH));
+        let mut right = pool.take(panel::<T>() * deep);
+        let mut space = pool.take(a.space(rows.len(), deep));
+        for start in (0..a.columns).step_by(deep) {
+            let depth = start..a.columns.min(start + deep);
+            let left = a.rows(rows.clone(), depth.clone(), &mut space);
             for column in columns.clone().step_by(panel::<T>()) {
                 let right = &mut right[..padded::<T>(columns.end - column) * depth.len()];
                 dispatch!(level(), simd => {
                     pack_panel(simd, b, depth.clone(), column..columns.end, right);
-                    panel_product(simd, left, right, c, column - columns.start, accumulate || start > 0);
+                    panel_product(simd, left, right, depth.len(), c, column - columns.start, accumulate || start > 0);
                 });
             }
         }
@@ -102,13 +132,13 @@ impl<T: Real> Packed<T> {
         assert_eq!(a.columns, self.rows, "inner lengths of a product");
         let depth = self.rows;
         split(a, self.columns, c, accumulate, |rows, columns, c| {
-            let mut left = pool.take(rows.len() * depth);
-            dispatch!(level(), simd => pack_left(simd, a, rows, 0..depth, &mut left));
+            let mut space = pool.take(a.space(rows.len(), depth));
+            let left = a.rows(rows, 0..depth, &mut space);
             for column in columns.clone().step_by(panel::<T>()) {
                 let right =
                     &self.panels[column * depth..][..padded::<T>(columns.end - column) * depth];
                 dispatch!(level(), simd => {
-                    panel_product(simd, &left, right, c, column - columns.start, accumulate)
+                    panel_product(simd, left, right, depth, c, column - columns.start, accumulate)
                 });
             }
         });
@@ -198,43 +228,6 @@ fn heights(rows: usize) -> impl Iterator<Item = usize> {
     (0..tiles).map(move |i| rows / tiles + usize::from(i < rows % tiles))
 }
 
-/// Packs rows x depth of `a` tile by tile, each depth x tile height.
-#[inline(always)]
-fn pack_left<S: Simd, T: Real>(
-    simd: S,
-    a: Matrix<'_, T>,
-    rows: Range<usize>,
-    depth: Range<usize>,
-    into: &mut [T],
-) {
-    simd.vectorize(
-        #[inline(always)]
-        || {
-            let (mut row, mut at) = (rows.start, 0);
-            for height in heights(rows.len()) {
-                let into = &mut into[at..at + height * depth.len()];
-                if a.transposed {
-                    for (p, into) in depth.clone().zip(into.chunks_exact_mut(height)) {
-                        into.copy_from_slice(&a.data[p * a.rows + row..][..height]);
-                    }
-                } else {
-                    let from = &a.data[row * a.columns..];
-                    match height {
-                        1 => interleave::<T, 1>(from, a.columns, depth.clone(), into, 1),
-                        2 => interleave::<T, 2>(from, a.columns, depth.clone(), into, 2),
-                        3 => interleave::<T, 3>(from, a.columns, depth.clone(), into, 3),
-                        4 => interleave::<T, 4>(from, a.columns, depth.clone(), into, 4),
-                        5 => interleave::<T, 5>(from, a.columns, depth.clone(), into, 5),
-                        _ => interleave::<T, 6>(from, a.columns, depth.clone(), into, 6),
-                    }
-                }
-                row += height;
-                at += height * depth.len();
-            }
-        },
-    );
-}
-
 /// Packs depth x panel of `b`, from the first of `columns` on, tile by tile, filling up with zeros.
 #[inline(always)]
 fn pack_panel<S: Simd, T: Real>(
@@ -247,35 +240,35 @@ fn pack_panel<S: Simd, T: Real>(
     simd.vectorize(
         #[inline(always)]
         || {
-            let width = tile::vectors(simd.level()) * T::LANES;
-            for (i, tile) in panel.chunks_mut(width * depth.len()).enumerate() {
-                let width = tile.len() / depth.len();
-                let first = columns.start + i * width;
-                let filled = width.min(columns.end - first);
-                if filled < width {
-                    tile.fill(T::ZERO);
+            let (deep, whole) = (depth.len(), tile::vectors(simd.level()) * T::LANES);
+            let width = panel.len() / deep;
+            let filled = width.min(columns.end - columns.start);
+            if filled < width {
+                panel.fill(T::ZERO);
+            }
+            if b.transposed {
+                for (i, tile) in panel.chunks_mut(whole * deep).enumerate() {
+                    let (first, width) = (i * whole, tile.len() / deep);
+                    let column =
+                        |j: usize| &b.data[(columns.start + first + j) * b.rows..][depth.clone()];
+                    transpose(simd, width.min(filled - first), column, tile, width);
                 }
-                if b.transposed {
-                    transpose(
-                        &b.data[first * b.rows..],
-                        b.rows,
-                        depth.clone(),
-                        filled,
-                        tile,
-                        width,
-                    );
-                    continue;
-                }
-                for (p, into) in depth.clone().zip(tile.chunks_exact_mut(width)) {
-                    let from = &b.data[p * b.columns + first..][..filled];
-                    if filled == width {
-                        for (x, into) in
-                            from.chunks_exact(T::LANES).zip(into.chunks_exact_mut(T::LANES))
-                        {
-                            T::Wide::<S>::from_slice(simd, x).store_slice(into);
-                        }
-                    } else {
-                        into[..filled].copy_from_slice(from);
+                return;
+            }
+            // Row by row: what is next in memory is wanted next.
+            for (p, row) in depth.clone().enumerate() {
+                let row = &b.data[row * b.columns + columns.start..][..filled];
+                for (i, from) in row.chunks(whole).enumerate() {
+                    let width = whole.min(width - i * whole);
+                    let into = &mut panel[i * whole * deep + p * width..][..width];
+                    if from.len() < width {
+                        into[..from.len()].copy_from_slice(from);
+                        continue;
+                    }
+                    for (x, into) in
+                        from.chunks_exact(T::LANES).zip(into.chunks_exact_mut(T::LANES))
+                    {
+                        T::Wide::<S>::from_slice(simd, x).store_slice(into);
                     }
                 }
             }
@@ -283,62 +276,21 @@ fn pack_panel<S: Simd, T: Real>(
     );
 }
 
-/// into\[p\]\[r\] = from\[r\]\[depth.start + p\] for `rows` rows of length `stride`.
-#[inline(always)]
-fn transpose<T: Real>(
-    from: &[T],
-    stride: usize,
-    depth: Range<usize>,
-    rows: usize,
-    into: &mut [T],
-    width: usize,
-) {
-    let eights = rows / 8 * 8;
-    for r in (0..eights).step_by(8) {
-        interleave::<T, 8>(&from[r * stride..], stride, depth.clone(), &mut into[r..], width);
-    }
-    for r in eights..rows {
-        interleave::<T, 1>(&from[r * stride..], stride, depth.clone(), &mut into[r..], width);
-    }
-}
-
-/// into\[p\]\[r\] = from\[r\]\[depth.start + p\] for R rows of length `stride`; `into` has rows of `width`.
-#[inline(always)]
-fn interleave<T: Real, const R: usize>(
-    from: &[T],
-    stride: usize,
-    depth: Range<usize>,
-    into: &mut [T],
-    width: usize,
-) {
-    let mut rows = [&from[..0]; R];
-    for (r, row) in rows.iter_mut().enumerate() {
-        *row = &from[r * stride..][depth.clone()];
-    }
-    for (p, into) in into.chunks_mut(width).enumerate().take(depth.len()) {
-        let mut column = [T::ZERO; R];
-        for r in 0..R {
-            column[r] = rows[r][p];
-        }
-        into[..R].copy_from_slice(&column);
-    }
-}
-
-/// Adds the product of the packed rows and one packed panel to the rows of `c`.
+/// Writes the product of some rows and one packed panel to, or adds it to, the rows of `c`.
 #[inline(always)]
 fn panel_product<S: Simd, T: Real>(
     simd: S,
-    left: &[T],
+    (left, stride): (&[T], usize),
     panel: &[T],
+    depth: usize,
     c: &mut Piece<'_, '_, T>,
     column: usize,
     accumulate: bool,
 ) {
-    let depth = left.len() / c.height();
     let width = tile::vectors(simd.level()) * T::LANES;
-    let (mut row, mut at) = (0, 0);
+    let mut row = 0;
     for height in heights(c.height()) {
-        let left = &left[at..at + height * depth];
+        let left = (&left[row * stride..], stride);
         c.tile(row..row + height, |c| {
             for (i, right) in panel.chunks(width * depth).enumerate() {
                 let size = (height, right.len() / depth / T::LANES);
@@ -349,7 +301,6 @@ fn panel_product<S: Simd, T: Real>(
             }
         });
         row += height;
-        at += height * depth;
     }
 }
 

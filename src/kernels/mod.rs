@@ -6,6 +6,7 @@
 
 #![expect(clippy::needless_range_loop, reason = "register tiles are indexed by row and vector")]
 
+pub(crate) mod transpose;
 pub(crate) mod panel;
 pub(crate) mod elementwise;
 pub(crate) mod exponential;

@@ -7,6 +7,7 @@
 //!
 //! To be called inside a kernel that is dispatched already.
 
+use super::transpose::{SQUARE, square, transpose};
 use crate::real::Real;
 use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
@@ -20,9 +21,6 @@ pub(crate) fn tokens<T: Real>(range: Range<usize>) -> impl ExactSizeIterator<Ite
     range.step_by(T::LANES).map(move |first| first..end.min(first + T::LANES))
 }
 
-/// Tokens, and numbers of each, that move at once between rows and lanes.
-const SQUARE: usize = 4;
-
 /// Fills the first rows of a panel from the tokens' own rows; lanes without a token become 0.
 #[inline(always)]
 pub(crate) fn gather<'a, S: Simd, T: Real>(
@@ -34,27 +32,7 @@ pub(crate) fn gather<'a, S: Simd, T: Real>(
     if tokens.len() < T::LANES {
         panel.fill(T::ZERO);
     }
-    let fours = tokens.len() / SQUARE * SQUARE;
-    for lane in (0..fours).step_by(SQUARE) {
-        let rows = [0, 1, 2, 3].map(|r| row(tokens.start + lane + r));
-        let squares = rows.map(|row| row.as_chunks::<SQUARE>());
-        let whole = squares[0].0.len();
-        let (panel, rest) = panel.split_at_mut(whole * SQUARE * T::LANES);
-        for (i, panel) in panel.chunks_exact_mut(SQUARE * T::LANES).enumerate() {
-            let turned = transposed(simd, squares.map(|(square, _)| square[i]));
-            for (row, four) in panel.chunks_exact_mut(T::LANES).zip(turned) {
-                row[lane..lane + SQUARE].copy_from_slice(&four);
-            }
-        }
-        for (t, row) in rest.chunks_exact_mut(T::LANES).enumerate().take(squares[0].1.len()) {
-            row[lane..lane + SQUARE].copy_from_slice(&squares.map(|(_, rest)| rest[t]));
-        }
-    }
-    for lane in fours..tokens.len() {
-        for (panel, &x) in panel.chunks_exact_mut(T::LANES).zip(row(tokens.start + lane)) {
-            panel[lane] = x;
-        }
-    }
+    transpose(simd, tokens.len(), |r| row(tokens.start + r), panel, T::LANES);
 }
 
 /// The opposite of [`gather`]: writes the lanes of a panel to the tokens' own rows.
@@ -71,7 +49,7 @@ pub(crate) fn scatter<'a, S: Simd, T: Real>(
         let (panel, rest) = panel.split_at(whole * SQUARE * T::LANES);
         for (i, panel) in panel.chunks_exact(SQUARE * T::LANES).enumerate() {
             let four = |t: usize| std::array::from_fn(|r| panel[t * T::LANES + lane + r]);
-            let turned = transposed(simd, [four(0), four(1), four(2), four(3)]);
+            let turned = square(simd, [&four(0), &four(1), &four(2), &four(3)]);
             for (row, four) in rows.iter_mut().zip(turned) {
                 row[i * SQUARE..][..SQUARE].copy_from_slice(&four);
             }
@@ -89,23 +67,6 @@ pub(crate) fn scatter<'a, S: Simd, T: Real>(
         }
         lane += 1;
     }
-}
-
-/// Rows for columns.
-#[inline(always)]
-fn transposed<S: Simd, T: Real>(simd: S, rows: [[T; SQUARE]; SQUARE]) -> [[T; SQUARE]; SQUARE] {
-    if const { <T::Quarter<S> as SimdBase<S>>::LEN != SQUARE } {
-        return std::array::from_fn(|t| rows.map(|row| row[t]));
-    }
-    let [a, b, c, d] = rows.map(|row| T::Quarter::<S>::from_slice(simd, &row));
-    let (low, high) = ([a.zip_low(c), b.zip_low(d)], [a.zip_high(c), b.zip_high(d)]);
-    let turned = [
-        low[0].zip_low(low[1]),
-        low[0].zip_high(low[1]),
-        high[0].zip_low(high[1]),
-        high[0].zip_high(high[1]),
-    ];
-    turned.map(|column| std::array::from_fn(|r| column.as_slice()[r]))
 }
 
 /// out\[a\] = x\[a\] factor for every row of a panel, each token by its own factor.

@@ -20,26 +20,26 @@ pub(crate) fn vectors(level: Level) -> usize {
 
 /// c = a b, or c += a b if `accumulate`, for one tile of `rows` x `vectors * LANES`.
 ///
-/// `a` is packed depth x rows, `b` depth x (vectors * LANES); row r of the tile goes to
-/// `c[r][column..]`, as far as that row reaches. Every element is one chain of fused additions over
-/// the depth, so its bits depend neither on the tile's size nor on where the element stands in it.
+/// Row r of `a` starts at `a[r * stride]`, `b` is packed depth x (vectors * LANES), and row r of the
+/// tile goes to `c[r][column..]`, as far as that row reaches. Every element is one chain of fused
+/// additions over the depth, so its bits depend neither on the tile's size nor on where it stands.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd, T: Real>(
     simd: S,
     (rows, vectors): (usize, usize),
-    a: &[T],
+    (a, stride): (&[T], usize),
     b: &[T],
     c: &mut [&mut [T]],
     column: usize,
     accumulate: bool,
 ) {
     match rows {
-        1 => with_rows::<S, T, 1>(simd, vectors, a, b, c, column, accumulate),
-        2 => with_rows::<S, T, 2>(simd, vectors, a, b, c, column, accumulate),
-        3 => with_rows::<S, T, 3>(simd, vectors, a, b, c, column, accumulate),
-        4 => with_rows::<S, T, 4>(simd, vectors, a, b, c, column, accumulate),
-        5 => with_rows::<S, T, 5>(simd, vectors, a, b, c, column, accumulate),
-        _ => with_rows::<S, T, ROWS>(simd, vectors, a, b, c, column, accumulate),
+        1 => with_rows::<S, T, 1>(simd, vectors, (a, stride), b, c, column, accumulate),
+        2 => with_rows::<S, T, 2>(simd, vectors, (a, stride), b, c, column, accumulate),
+        3 => with_rows::<S, T, 3>(simd, vectors, (a, stride), b, c, column, accumulate),
+        4 => with_rows::<S, T, 4>(simd, vectors, (a, stride), b, c, column, accumulate),
+        5 => with_rows::<S, T, 5>(simd, vectors, (a, stride), b, c, column, accumulate),
+        _ => with_rows::<S, T, ROWS>(simd, vectors, (a, stride), b, c, column, accumulate),
     }
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn multiply<S: Simd, T: Real>(
 fn with_rows<S: Simd, T: Real, const R: usize>(
     simd: S,
     vectors: usize,
-    a: &[T],
+    a: (&[T], usize),
     b: &[T],
     c: &mut [&mut [T]],
     column: usize,
@@ -68,7 +68,7 @@ fn with_rows<S: Simd, T: Real, const R: usize>(
 #[inline(always)]
 fn tile<S: Simd, T: Real, const R: usize, const V: usize>(
     simd: S,
-    a: &[T],
+    (a, stride): (&[T], usize),
     b: &[T],
     c: &mut [&mut [T]],
     column: usize,
@@ -76,13 +76,18 @@ fn tile<S: Simd, T: Real, const R: usize, const V: usize>(
 ) {
     let zero = T::Wide::<S>::splat(simd, T::ZERO);
     let mut sums = [[zero; V]; R];
-    for (a, b) in a.chunks_exact(R).zip(b.chunks_exact(V * T::LANES)) {
+    let depth = b.len() / (V * T::LANES);
+    let mut rows = [&a[..0]; R];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = &a[r * stride..][..depth];
+    }
+    for (p, b) in b.chunks_exact(V * T::LANES).enumerate() {
         let mut right = [zero; V];
         for v in 0..V {
             right[v] = T::Wide::<S>::from_slice(simd, &b[v * T::LANES..(v + 1) * T::LANES]);
         }
         for r in 0..R {
-            let left = T::Wide::<S>::splat(simd, a[r]);
+            let left = T::Wide::<S>::splat(simd, rows[r][p]);
             for v in 0..V {
                 sums[r][v] = left.mul_add(right[v], sums[r][v]);
             }

@@ -139,4 +139,11 @@ mod tests {
         let tape = Tape::new();
         tape.leaf(Tensor::<f32>::zeros([2, 3])).matmul(tape.leaf(Tensor::zeros([2, 3])));
     }
+
+    #[test]
+    #[should_panic(expected = "matmul: shapes [2, 3] and [3, 4, 5]")]
+    fn a_right_side_that_is_no_matrix_panics_with_both_shapes() {
+        let tape = Tape::new();
+        tape.leaf(Tensor::<f32>::zeros([2, 3])).matmul(tape.leaf(Tensor::zeros([3, 4, 5])));
+    }
 }
