@@ -1,8 +1,8 @@
 //! exp, tanh and the logistic function in explicit vectors, without branches.
 //!
-//! e^x = 2^n e^r with n the integer nearest to x / ln 2 and |r| <= ln 2 / 2, where Taylor's series
-//! is as precise as the type. Adding [`Real::ROUNDER`] leaves n in the low bits, and a shift makes
-//! an exponent of them: no conversion to integers.
+//! e^x = 2^n e^r with n the integer nearest to x / ln 2 and |r| <= ln 2 / 2, where a polynomial is
+//! as precise as the type. Adding [`Real::ROUNDER`] leaves n in the low bits, and a shift makes an
+//! exponent of them: no conversion to integers.
 
 use super::elementwise::CHUNK;
 use super::level;
@@ -10,31 +10,37 @@ use crate::parallel;
 use crate::real::Real;
 use fearless_simd::{Simd, dispatch, prelude::*};
 
-/// x = n ln 2 + r + lost, for x between `EXP_MIN` and `EXP_MAX` or NaN: returns 2^n / 2, r, and what
-/// r's rounding lost.
+/// x = n ln 2 + r + lost: returns 2^n times the number whose bit pattern is `unit`, r, and what r's
+/// rounding lost.
 #[inline(always)]
-fn reduced<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> [T::Wide<S>; 3] {
+fn reduced<S: Simd, T: Real>(simd: S, x: T::Wide<S>, unit: T::Bits) -> [T::Wide<S>; 3] {
     let splat = |value: T| T::Wide::<S>::splat(simd, value);
     let shifted = x.mul_add(splat(T::from_f64(std::f64::consts::LOG2_E)), splat(T::ROUNDER));
     let n = shifted - T::ROUNDER;
     let rough = n.mul_add(splat(-T::LN2_HIGH), x);
     let r = n.mul_add(splat(-T::LN2_LOW), rough);
     let lost = n.mul_add(splat(-T::LN2_LOW), rough - r);
-    let half_power = (shifted.to_bits() << T::MANTISSA_BITS) + T::HALF_BITS;
-    [T::Wide::<S>::from_bits(half_power), r, lost]
+    let power = (shifted.to_bits() << T::MANTISSA_BITS) + unit;
+    [T::Wide::<S>::from_bits(power), r, lost]
 }
 
-/// e^r - 1 - r = r^2 / 2! + r^3 / 3! + ... for |r| <= ln 2 / 2: the even and the odd powers are added
-/// up side by side.
+/// e^r - 1 - r for |r| <= ln 2 / 2: the even and the odd powers are added up side by side.
 #[inline(always)]
 fn series<S: Simd, T: Real>(simd: S, r: T::Wide<S>) -> T::Wide<S> {
     let splat = |value: T| T::Wide::<S>::splat(simd, value);
     let square = r * r;
-    let (pairs, _) = T::EXP_TERMS.as_chunks::<2>();
-    let [mut even, mut odd] = pairs[pairs.len() - 1].map(splat);
-    for &[of_even, of_odd] in pairs.iter().rev().skip(1) {
-        even = even.mul_add(square, splat(of_even));
-        odd = odd.mul_add(square, splat(of_odd));
+    let terms = T::EXP_TERMS;
+    let (mut even, mut odd) = match terms {
+        [.., before, last] if terms.len() % 2 == 0 => (splat(*before), splat(*last)),
+        [.., before, last] => (splat(*last), splat(*before)),
+        _ => unreachable!("there are more"),
+    };
+    let (even_rest, odd_rest) = ((terms.len() - 1) / 2, terms.len() / 2 - 1);
+    for i in (0..even_rest).rev() {
+        even = even.mul_add(square, splat(terms[2 * i]));
+    }
+    for i in (0..odd_rest).rev() {
+        odd = odd.mul_add(square, splat(terms[2 * i + 1]));
     }
     odd.mul_add(r, even) * square
 }
@@ -42,25 +48,24 @@ fn series<S: Simd, T: Real>(simd: S, r: T::Wide<S>) -> T::Wide<S> {
 /// e^x within 2 units in the last place; 0 where the result would be subnormal, NaN for NaN.
 #[inline(always)]
 pub(crate) fn exp<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
-    let (low, high) =
-        (T::Wide::<S>::splat(simd, T::EXP_MIN), T::Wide::<S>::splat(simd, T::EXP_MAX));
-    let x = x.simd_gt(high).select(high, x);
-    bounded_exp::<S, T>(simd, x.simd_lt(low).select(low, x))
+    let splat = |value: T| T::Wide::<S>::splat(simd, value);
+    let x = x.simd_gt(splat(T::EXP_MAX)).select(splat(T::EXP_MAX), x);
+    let x = x.simd_lt(splat(T::EXP_MIN)).select(splat(T::EXP_MIN), x);
+    // Half of 2^n, since 2^n itself may be more than the largest number.
+    let [half_power, r, _] = reduced::<S, T>(simd, x, T::HALF_BITS);
+    let q = series::<S, T>(simd, r) + r;
+    let two = splat(T::ONE + T::ONE);
+    q.mul_add(two, two) * half_power
 }
 
-/// e^x as [`exp`] has it, for x of at most 0; what NaN gives is unspecified.
+/// e^x for x of at most 0 or NaN, as precise as [`exp`]; 0 below about half the smallest normal
+/// number.
 #[inline(always)]
 pub(crate) fn exp_negative<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
-    bounded_exp::<S, T>(simd, x.max(T::Wide::<S>::splat(simd, T::EXP_MIN)))
-}
-
-/// e^x for x between `EXP_MIN` and `EXP_MAX` or NaN.
-#[inline(always)]
-fn bounded_exp<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
-    let [half_power, r, _] = reduced::<S, T>(simd, x);
-    let q = series::<S, T>(simd, r) + r;
-    let two = T::Wide::<S>::splat(simd, T::ONE + T::ONE);
-    q.mul_add(two, two) * half_power
+    // One power of two lower than `EXP_MIN`, the bit pattern of 2^n is that of 0.
+    let low = T::Wide::<S>::splat(simd, T::EXP_MIN - T::from_f64(0.7));
+    let [power, r, _] = reduced::<S, T>(simd, x.simd_lt(low).select(low, x), T::ONE_BITS);
+    (series::<S, T>(simd, r) + r).mul_add(power, power)
 }
 
 /// tanh x within 2 units in the last place: with m = e^2|x| - 1 it is m / (m + 2), or from m = 2 on
@@ -70,9 +75,8 @@ pub(crate) fn tanh<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
     let saturated = T::Wide::<S>::splat(simd, T::from_f64(40.0));
     let double = x.abs() + x.abs();
     let double = double.simd_gt(saturated).select(saturated, double);
-    let [half_power, r, lost] = reduced::<S, T>(simd, double);
+    let [power, r, lost] = reduced::<S, T>(simd, double, T::ONE_BITS);
     let q = (series::<S, T>(simd, r) + lost) + r;
-    let power = half_power + half_power;
     let m = power.mul_add(q, power - T::ONE);
     let (one, two) =
         (T::Wide::<S>::splat(simd, T::ONE), T::Wide::<S>::splat(simd, T::ONE + T::ONE));
@@ -90,7 +94,7 @@ pub(crate) fn tanh<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
     let one = T::Wide::<S>::splat(simd, T::ONE);
-    let e = exp::<S, T>(simd, -x.abs());
+    let e = exp_negative::<S, T>(simd, -x.abs());
     let sum = e + one;
     let lost = (one - sum) + e;
     let quotient = x.simd_lt(T::Wide::<S>::splat(simd, T::ZERO)).select(e, one) / sum;

@@ -2,17 +2,17 @@
 
 use crate::error::Error;
 use crate::gemm::{Matrix, multiply};
-use crate::kernels::elementwise::{add, map, update, zip};
+use crate::kernels::elementwise::{add_up, map, update, zip};
 use crate::kernels::exponential::{Function, apply};
 use crate::kernels::reduce::{dot, sum};
-use crate::kernels::softmax::{exp_shifted, scale};
+use crate::kernels::softmax::{exp_shifted, scale, scale_and_add};
 use crate::parallel;
 use crate::real::Real;
 use crate::tape::{Context, Op, Tape, Var};
 use crate::tensor::{Buffer, Pool, Shape, Tensor};
 
-/// Columns of a piece of work that adds up rows.
-const COLUMNS: usize = 512;
+/// The rows of logits are worked on in at most this many pieces.
+const PIECES: usize = 16;
 
 impl<'t, T: Real> Var<'t, T> {
     /// y\[i, j\] = e^x\[i, j\] / sum over j of e^x\[i, j\]
@@ -21,7 +21,7 @@ impl<'t, T: Real> Var<'t, T> {
         let mut y = self.tape().buffer(x.shape());
         y.data_mut().copy_from_slice(x.data());
         for row in y.data_mut().chunks_exact_mut(x.shape().rows().1.max(1)) {
-            let (_, total) = exp_shifted(row);
+            let (_, total) = exp_shifted(row, None);
             scale(row, T::ONE / total);
         }
         let [y] = self.tape().record(Softmax, &[self], [y]);
@@ -53,7 +53,7 @@ impl<'t, T: Real> Var<'t, T> {
         let mut y = self.tape().buffer(x.shape());
         y.data_mut().copy_from_slice(x.data());
         for (y, x) in y.data_mut().chunks_exact_mut(width).zip(x.rows()) {
-            let (max, total) = exp_shifted(y);
+            let (max, total) = exp_shifted(y, None);
             let log_total = total.ln();
             map(x, y, |x| (x - max) - log_total);
         }
@@ -95,30 +95,42 @@ fn checked<T: Real>(tape: &Tape<T>, targets: &[u32], classes: usize) -> Buffer<u
 
 /// The mean over rows of the cross-entropy of logits + bias, ln sum_j e^x\[j\] - x\[target\].
 ///
-/// If `gradient`, the logits become what it is the gradient of: (softmax - one-hot) / rows.
+/// If `gradient`, the logits become what it is the gradient of, (softmax - one-hot) / rows, and the
+/// sums of its columns are returned too.
 fn cross_entropy_rows<T: Real>(
     pool: &Pool<T>,
     logits: &mut [T],
     bias: Option<&[T]>,
     targets: &[u32],
     gradient: bool,
-) -> f64 {
-    let (classes, share) = (logits.len() / targets.len(), T::ONE / T::from_usize(targets.len()));
-    let mut losses = pool.take(targets.len());
-    parallel::for_each_pair((logits, classes), (&mut losses, 1), |i, row, loss| {
-        if let Some(bias) = bias {
-            add(row, bias);
-        }
-        let target = targets[i] as usize;
-        let score = row[target];
-        let (max, total) = exp_shifted(row);
-        loss[0] = (max - score) + total.ln();
-        if gradient {
-            scale(row, share / total);
-            row[target] -= share;
+) -> (f64, Buffer<T>) {
+    let (rows, classes) = (targets.len(), logits.len() / targets.len());
+    let (share, height) = (T::ONE / T::from_usize(rows), rows.div_ceil(PIECES));
+    let (mut sums, mut parts) = (pool.take(classes), pool.take(classes * rows.div_ceil(height)));
+    parts.fill(T::ZERO);
+    let mut losses = pool.take(rows);
+    let mut pieces: Vec<_> = logits
+        .chunks_mut(height * classes)
+        .zip(losses.chunks_mut(height))
+        .zip(targets.chunks(height))
+        .collect();
+    parallel::for_each_pair((&mut pieces, 1), (&mut parts, classes), |_, piece, sums| {
+        let ((logits, losses), targets) = &mut piece[0];
+        let rows = logits.chunks_exact_mut(classes).zip(losses.iter_mut()).zip(targets.iter());
+        for ((row, loss), &target) in rows {
+            let target = target as usize;
+            let score = row[target] + bias.map_or(T::ZERO, |bias| bias[target]);
+            let (max, total) = exp_shifted(row, bias);
+            *loss = (max - score) + total.ln();
+            if gradient {
+                scale_and_add(row, share / total, sums);
+                row[target] -= share;
+                sums[target] -= share;
+            }
         }
     });
-    losses.iter().map(|loss| loss.to_f64()).sum::<f64>() / targets.len() as f64
+    add_up(&parts, &mut sums);
+    (losses.iter().map(|loss| loss.to_f64()).sum::<f64>() / rows as f64, sums)
 }
 
 #[track_caller]
@@ -142,8 +154,8 @@ impl<'t, T: Real> Var<'t, T> {
         let mut slope = tape.buffer(x.shape());
         slope.data_mut().copy_from_slice(x.data());
         let pool = &tape.pools().values;
-        let loss =
-            cross_entropy_rows(pool, slope.data_mut(), None, &targets, self.needs_gradient());
+        let gradient = self.needs_gradient();
+        let (loss, _) = cross_entropy_rows(pool, slope.data_mut(), None, &targets, gradient);
         let [y] = tape.record(CrossEntropy { slope }, &[self], [Tensor::scalar(T::from_f64(loss))]);
         y
     }
@@ -191,8 +203,9 @@ impl<'t, T: Real> Var<'t, T> {
             (Matrix::new(h.data(), rows, width), Matrix::new(wv.data(), width, classes));
         multiply(pool, left, right, slope.data_mut(), false);
         let gradient = [self, w, b].iter().any(Var::needs_gradient);
-        let loss = cross_entropy_rows(pool, slope.data_mut(), Some(bv.data()), &targets, gradient);
-        let op = LinearCrossEntropy { slope };
+        let (loss, sums) =
+            cross_entropy_rows(pool, slope.data_mut(), Some(bv.data()), &targets, gradient);
+        let op = LinearCrossEntropy { slope, sums };
         let [y] = tape.record(op, &[self, w, b], [Tensor::scalar(T::from_f64(loss))]);
         y
     }
@@ -201,6 +214,8 @@ impl<'t, T: Real> Var<'t, T> {
 struct LinearCrossEntropy<T: Real> {
     /// G = (softmax - one-hot) / rows
     slope: Tensor<T>,
+    /// The sums of G's columns.
+    sums: Buffer<T>,
 }
 impl<T: Real> Op<T> for LinearCrossEntropy<T> {
     fn backward(&self, ctx: &mut Context<'_, T>) {
@@ -232,11 +247,7 @@ impl<T: Real> Op<T> for LinearCrossEntropy<T> {
         }
         if ctx.needs(2) {
             let mut db = ctx.buffer([classes]);
-            parallel::for_each_chunk(db.data_mut(), COLUMNS, |i, db| {
-                db.fill(T::ZERO);
-                self.slope.rows().for_each(|row| add(db, &row[i * COLUMNS..][..db.len()]));
-                scale(db, dy);
-            });
+            map(&self.sums, db.data_mut(), |sum| sum * dy);
             ctx.add(2, db);
         }
     }
