@@ -31,7 +31,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const VOCABULARY: usize = 2000;
-const WIDTH: usize = 96;
+const WIDTH: usize = 288;
 
 /// Large requests in each of six steps of training.
 fn requests(embedding: fn(&mut Params<f32>) -> Box<dyn Embedding<f32>>) -> Vec<usize> {

@@ -50,7 +50,7 @@ pub(super) fn assign<T: Real>(
         _ => taken.as_ref(),
     };
     let normalizer = Normalizer::new(&pools.values, codebook.size, used);
-    let mut codes = pools.ids.take(distinct.ids.len() * groups);
+    let mut codes = distinct.room(&pools.ids, groups);
     if !choose(&pools.values, score, queries, &codebook, &normalizer, &mut codes) {
         tape.fail(Error::NotFinite { what: "a score".into(), value: f64::NAN });
     }

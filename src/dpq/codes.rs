@@ -264,6 +264,11 @@ mod tests {
             let table = CodeTable::pack(&codes, 7, codebook_size);
             assert_eq!(table.bytes().len(), (21 * bits(codebook_size) as usize).div_ceil(8));
             assert_eq!(table.unpack(), codes);
+            for (i, codes) in codes.chunks(7).enumerate() {
+                let mut row = [0; 7];
+                table.unpack_row(i, &mut row);
+                assert_eq!(row, codes);
+            }
             assert_eq!(CodeTable::from_bytes(table.bytes(), 3, 7, codebook_size).unwrap(), table);
         }
         assert_eq!([2, 3, 32, 33, 65536].map(bits), [1, 2, 5, 6, 16]);

@@ -38,10 +38,19 @@ pub(crate) fn groups_of_tile(s: usize) -> usize {
     (128 / s).max(1)
 }
 
-/// How many rows are added up first before the pieces are: part of the result's bits. About eight
-/// pieces, unless they come out too short to be worth it, or too long for single precision.
-pub(crate) fn piece(rows: usize) -> usize {
-    (rows / 8).next_multiple_of(64).clamp(64, 512)
+/// Pieces that rows are worked on in, unless they come out too short to be worth it, or too long for
+/// single precision.
+const PIECES: usize = 8;
+
+/// How many rows are added up first before the pieces are, which is part of the result's bits, and
+/// room for `len` sums of every piece.
+pub(crate) fn pieces<T: Real>(pool: &Pool<T>, rows: usize, len: usize) -> (usize, Buffer<T>) {
+    let piece = (rows / PIECES).next_multiple_of(64).clamp(64, 512);
+    let count = rows.div_ceil(piece);
+    // As much for few rows as for more, since their number differs from step to step.
+    let mut parts = pool.take(count.max(PIECES) * len);
+    parts.truncate(count * len);
+    (piece, parts)
 }
 
 /// Queries: rows of a matrix, all or some of them, each cut into groups.

@@ -16,7 +16,7 @@
 //! so that they normalise to exactly 0.
 
 use super::scores::{
-    BLOCK, Codebook, Queries, Score, batch_statistics, groups_of_tile, piece, score,
+    BLOCK, Codebook, Queries, Score, batch_statistics, groups_of_tile, pieces, score,
 };
 use crate::kernels::elementwise::add;
 use crate::kernels::softmax::scale;
@@ -152,9 +152,12 @@ pub(crate) fn statistics<T: Real>(
     (batch_statistics(mean, var), Some(moments))
 }
 
-/// A point near the mean of every element: that of the first piece of rows.
+/// Rows whose mean is near enough to that of all.
+const FIRST: usize = 64;
+
+/// A point near the mean of every element: the mean of the first rows.
 fn mean_of_first<T: Real>(pools: &Pools<T>, queries: Queries<'_, T>) -> Buffer<T> {
-    let rows = queries.len().min(piece(queries.len()));
+    let rows = queries.len().min(FIRST);
     let mut mean = pools.values.take(queries.groups * queries.group_width());
     mean.fill(T::ZERO);
     (0..rows).for_each(|row| add(&mut mean, queries.row(row)));
@@ -208,8 +211,8 @@ fn weighted_sums<T: Real>(
     len: usize,
     add: impl Fn(Range<usize>, &mut [T]) + Sync,
 ) -> Buffer<f64> {
-    let (rows, piece) = (queries.len(), piece(queries.len()));
-    let mut parts = pools.values.take(rows.div_ceil(piece) * len);
+    let rows = queries.len();
+    let (piece, mut parts) = pieces(&pools.values, rows, len);
     parallel::for_each_chunk(&mut parts, len, |i, part| {
         part.fill(T::ZERO);
         add(i * piece..rows.min((i + 1) * piece), part);

@@ -39,7 +39,7 @@
 use super::assign::{Assigned, assign};
 use super::codes::add_to_codewords;
 use super::composed::{Normalization, Quantized};
-use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, groups_of_tile, piece, score};
+use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, groups_of_tile, pieces, score};
 use super::statistics::{Moments, centred};
 use super::{DpqConfig, composed};
 use crate::kernels::elementwise::{add, add_short, add_up};
@@ -128,12 +128,14 @@ impl<T: Real> Op<T> for Sx<T> {
         let queries = Queries::new(table, Some(&self.distinct.ids), self.config.groups);
         let work = Backward { op: self, pools, queries, keys, dy };
 
-        let mut panels = pools.values.take(u.next_multiple_of(T::LANES) * d);
+        let whole = |tokens: usize| tokens.next_multiple_of(T::LANES) * d;
+        let mut panels = pools.values.take(whole(self.distinct.total()));
+        panels.truncate(whole(u));
         let sums = work.main_sweep(values, dentropy.unwrap_or(T::ZERO), &mut panels);
         let (of_keys, rest) = sums.split_at(keys.data().len());
         let (of_values, s1) = rest.split_at(values.data().len());
         let mut dkeys = work.over_sd(of_keys);
-        let mut dq = ctx.buffer([u, d]);
+        let mut dq = Tensor::from_buffer([u, d], self.distinct.room(&pools.values, d));
         if self.batch {
             let slopes = work.slopes(of_keys, s1);
             match &self.moments {
@@ -274,9 +276,8 @@ impl<T: Real> Backward<'_, T> {
         len: usize,
         f: impl Fn(Range<usize>, &mut [T], &mut [T]) + Sync,
     ) -> Buffer<T> {
-        let ([_, _, d], rows, piece) =
-            (self.sizes(), self.queries.len(), piece(self.queries.len()));
-        let mut parts = self.pools.values.take(rows.div_ceil(piece) * len);
+        let ([_, _, d], rows) = (self.sizes(), self.queries.len());
+        let (piece, mut parts) = pieces(&self.pools.values, rows, len);
         parallel::for_each_pair((dq, piece * d), (&mut parts, len), |i, dq, part| {
             part.fill(T::ZERO);
             f(i * piece..rows.min((i + 1) * piece), dq, part);

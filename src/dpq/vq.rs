@@ -19,7 +19,7 @@
 use super::assign::{Assigned, assign};
 use super::codes::add_to_codewords;
 use super::composed::{Normalization, Quantized};
-use super::scores::{Score, piece};
+use super::scores::{Score, pieces};
 use super::{DpqConfig, composed};
 use crate::kernels::elementwise::add_up;
 use crate::kernels::level;
@@ -87,11 +87,11 @@ impl<T: Real> Op<T> for Vq {
         let (dy, dm) = (ctx.output_grad(0), ctx.output_grad(1).map_or(T::ZERO, Tensor::item));
         let share = 2.0 * dm.to_f64() / y.data().len() as f64;
         let beta = T::from_f64(self.config.beta);
-        let (groups, len, piece) = (self.config.groups, codewords.data().len(), piece(rows));
+        let (groups, len) = (self.config.groups, codewords.data().len());
         let stride = if self.config.shared { 0 } else { self.config.codebook_size };
 
-        let mut dq = ctx.buffer([rows, d]);
-        let mut parts = pools.values.take(rows.div_ceil(piece) * len);
+        let mut dq = Tensor::from_buffer([rows, d], self.distinct.room(&pools.values, d));
+        let (piece, mut parts) = pieces(&pools.values, rows, len);
         let pieces = ((dq.data_mut(), piece * d), (&mut parts[..], len));
         parallel::for_each_pair(pieces.0, pieces.1, |i, dq, part| {
             part.fill(T::ZERO);

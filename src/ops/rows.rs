@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::kernels::level;
 use crate::kernels::panel::MOST_LANES;
 use crate::parallel;
-use crate::real::Real;
+use crate::real::{Element, Real};
 use crate::tape::{Context, Op, Pools, Tape, Var};
 use crate::tensor::{Buffer, Pool, Shape, Tensor};
 use fearless_simd::{Simd, dispatch};
@@ -72,6 +72,14 @@ impl Distinct {
         self.positions(u).len()
     }
 
+    /// Room for `each` numbers of every distinct id, out of room for as many of every position: how
+    /// many ids are distinct differs from step to step, and the pool is asked for the same at each.
+    pub(crate) fn room<E: Element>(&self, pool: &Pool<E>, each: usize) -> Buffer<E> {
+        let mut room = pool.take(self.total() * each);
+        room.truncate(self.ids.len() * each);
+        room
+    }
+
     /// For every position, which distinct id stands there.
     pub(crate) fn slots(&self, pool: &Pool<u32>) -> Buffer<u32> {
         let mut slots = pool.take(self.total());
@@ -108,7 +116,7 @@ impl Distinct {
     /// For every distinct id the sum of its rows of `x`.
     pub(crate) fn sums<T: Real>(&self, pools: &Pools<T>, x: &Tensor<T>) -> Tensor<T> {
         let width = x.shape().rows().1;
-        let mut sums = pools.values.take(self.ids.len() * width);
+        let mut sums = self.room(&pools.values, width);
         parallel::for_each_chunk(&mut sums, CHUNK * width, |i, sums| {
             dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
                 for (row, sum) in sums.chunks_exact_mut(width.max(1)).enumerate() {
