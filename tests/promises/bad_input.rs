@@ -2,7 +2,7 @@
 //! never a panic, never a silent number.
 
 use dpq::data::Corpus;
-use dpq::dpq::Form;
+use dpq::dpq::{Form, RandomCodes};
 use dpq::{DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Params, Tape, Tensor};
 use std::path::Path;
 
@@ -101,6 +101,17 @@ fn an_id_outside_a_compact_table_is_an_error() {
     let tape = Tape::new();
     let rows = compact.forward(&tape.train(&params), &[0, 10]).rows;
     assert_eq!(tape.backward(rows.sum()).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn an_id_without_random_codes_is_an_error() {
+    let mut params = Params::<f32>::new();
+    let config = DpqConfig::sx(3, 4);
+    let embedding = RandomCodes::new(&mut params, 10, 12, config, 0.5, 0).unwrap();
+    let tape = Tape::new();
+    let rows = embedding.forward(&tape.train(&params), &[9, 10]).rows;
+    let fault = tape.backward(rows.sum()).unwrap_err();
+    assert_eq!(fault.to_string(), "id 10 is outside the vocabulary: expected 0..10");
 }
 
 /// The errors of training and of evaluating with a number of parameter `name` replaced.

@@ -108,6 +108,8 @@ fn a_file_reads_back_as_the_model_evaluates_to_the_bit() {
         compact.save(&path).unwrap();
         let read = CompactEmbedding::<f32>::read(&path).unwrap();
         assert_eq!(read, compact);
+        let sizes = |e: &dyn Embedding<f32>| (e.vocabulary(), e.width());
+        assert_eq!(sizes(&read), sizes(&embedding));
         for id in 0..VOCABULARY as u32 {
             let tape = Tape::new();
             let p = tape.evaluate(&params);
