@@ -1,4 +1,4 @@
-//! The course: how a gradient gets through discrete codes, in six short pages. All of their code
+//! The course: how a gradient gets through discrete codes, in seven short pages. All of their code
 //! runs.
 //!
 //! | page | what it explains | program |
@@ -9,6 +9,7 @@
 //! | [`vq`] | the centroid form and its regulariser | `05_vq_by_hand` |
 //! | [`batch_norm`] | normalised scores, and the temperature | `06_temperature_and_batch_norm` |
 //! | [`pitfalls`] | where finite differences mislead | `03_gradcheck` |
+//! | [`speed`] | five ideas, and what each gains | `cargo bench --bench dpq` |
 //!
 //! `cargo run --example 04_sx_by_hand` and so on; `02_custom_op` needs `--features proptest`. The
 //! programs print every number beside its formula; the pages say why it is so. Symbols are those of
@@ -21,4 +22,4 @@ pub mod sx;
 pub mod vq;
 pub mod batch_norm;
 pub mod pitfalls;
-// A page `speed` belongs here, and in the table above.
+pub mod speed;
