@@ -40,9 +40,9 @@ impl<'a, T: Real> Matrix<'a, T> {
         }
     }
 
-    /// These rows of the columns `depth`, with the distance from one row to the next: as they
-    /// stand, or turned into `space` if this is a transpose.
-    fn rows<'b>(
+    /// These rows of the columns `depth`, as a left side, with the distance from one row to the
+    /// next: where they stand, or turned into `space` if this is a transpose.
+    fn left<'b>(
         self,
         rows: Range<usize>,
         depth: Range<usize>,
@@ -63,7 +63,7 @@ impl<'a, T: Real> Matrix<'a, T> {
         (space, width)
     }
 
-    /// Elements of the space that [`Matrix::rows`] wants.
+    /// Elements of the space that [`Matrix::left`] wants.
     fn space(self, rows: usize, depth: usize) -> usize {
         if self.transposed { rows * depth } else { 0 }
     }
@@ -97,7 +97,7 @@ pub(crate) fn multiply<T: Real>(
         let mut space = pool.take(a.space(rows.len(), deep));
         for start in (0..a.columns).step_by(deep) {
             let depth = start..a.columns.min(start + deep);
-            let left = a.rows(rows.clone(), depth.clone(), &mut space);
+            let left = a.left(rows.clone(), depth.clone(), &mut space);
             for column in columns.clone().step_by(panel::<T>()) {
                 let right = &mut right[..padded::<T>(columns.end - column) * depth.len()];
                 dispatch!(level(), simd => {
@@ -133,7 +133,7 @@ impl<T: Real> Packed<T> {
         let depth = self.rows;
         split(a, self.columns, c, accumulate, |rows, columns, c| {
             let mut space = pool.take(a.space(rows.len(), depth));
-            let left = a.rows(rows, 0..depth, &mut space);
+            let left = a.left(rows, 0..depth, &mut space);
             for column in columns.clone().step_by(panel::<T>()) {
                 let right =
                     &self.panels[column * depth..][..padded::<T>(columns.end - column) * depth];

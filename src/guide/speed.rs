@@ -15,8 +15,8 @@
 //!
 //! Measured on one Zen 3 core with AVX2: forward and backward of SX, n 2048, d 512, D 64, K 32,
 //! V 32,000, with batch normalisation; medians of four runs of seven samples, with and without in
-//! turn; 17.2 ms with everything. `cargo bench --bench dpq -- --only "C sx"` and `cargo bench --bench vocabulary` measure the
-//! step as it is.
+//! turn; 17.2 ms with everything. `cargo bench --bench dpq -- --only "C sx"` and
+//! `cargo bench --bench vocabulary` measure the step as it is.
 //!
 //! # Distinct ids
 //!
