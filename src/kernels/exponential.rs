@@ -30,18 +30,14 @@ fn series<S: Simd, T: Real>(simd: S, r: T::Wide<S>) -> T::Wide<S> {
     let splat = |value: T| T::Wide::<S>::splat(simd, value);
     let square = r * r;
     let terms = T::EXP_TERMS;
-    let (mut even, mut odd) = match terms {
-        [.., before, last] if terms.len() % 2 == 0 => (splat(*before), splat(*last)),
-        [.., before, last] => (splat(*last), splat(*before)),
-        _ => unreachable!("there are more"),
+    let every_other = |last: usize| {
+        let mut sum = splat(terms[last]);
+        for i in (0..last / 2).rev() {
+            sum = sum.mul_add(square, splat(terms[2 * i + last % 2]));
+        }
+        sum
     };
-    let (even_rest, odd_rest) = ((terms.len() - 1) / 2, terms.len() / 2 - 1);
-    for i in (0..even_rest).rev() {
-        even = even.mul_add(square, splat(terms[2 * i]));
-    }
-    for i in (0..odd_rest).rev() {
-        odd = odd.mul_add(square, splat(terms[2 * i + 1]));
-    }
+    let (even, odd) = (every_other((terms.len() - 1) & !1), every_other((terms.len() - 2) | 1));
     odd.mul_add(r, even) * square
 }
 
