@@ -27,18 +27,21 @@ fn reduced<S: Simd, T: Real>(simd: S, x: T::Wide<S>, unit: T::Bits) -> [T::Wide<
 /// e^r - 1 - r for |r| <= ln 2 / 2: the even and the odd powers are added up side by side.
 #[inline(always)]
 fn series<S: Simd, T: Real>(simd: S, r: T::Wide<S>) -> T::Wide<S> {
-    let splat = |value: T| T::Wide::<S>::splat(simd, value);
-    let square = r * r;
-    let terms = T::EXP_TERMS;
-    let every_other = |last: usize| {
-        let mut sum = splat(terms[last]);
-        for i in (0..last / 2).rev() {
-            sum = sum.mul_add(square, splat(terms[2 * i + last % 2]));
-        }
-        sum
-    };
-    let (even, odd) = (every_other((terms.len() - 1) & !1), every_other((terms.len() - 2) | 1));
+    let (square, terms) = (r * r, T::EXP_TERMS.len());
+    let even = every_other_term::<S, T>(simd, square, (terms - 1) & !1);
+    let odd = every_other_term::<S, T>(simd, square, (terms - 2) | 1);
     odd.mul_add(r, even) * square
+}
+
+/// The sum of every other term of the polynomial in r^2, up to the term `last`.
+#[inline(always)]
+fn every_other_term<S: Simd, T: Real>(simd: S, square: T::Wide<S>, last: usize) -> T::Wide<S> {
+    let term = T::EXP_TERMS;
+    let mut sum = T::Wide::<S>::splat(simd, term[last]);
+    for i in (0..last / 2).rev() {
+        sum = sum.mul_add(square, T::Wide::<S>::splat(simd, term[2 * i + last % 2]));
+    }
+    sum
 }
 
 /// e^x within 2 units in the last place; 0 where the result would be subnormal, NaN for NaN.
