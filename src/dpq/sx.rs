@@ -43,7 +43,7 @@ use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, groups_of_tile,
 use super::statistics::{Moments, centred};
 use super::{DpqConfig, composed};
 use crate::kernels::elementwise::{add, add_short, add_up};
-use crate::kernels::exponential::exp_negative;
+use crate::kernels::exponential::{exp_negative, exp2_negative};
 use crate::kernels::level;
 use crate::kernels::panel::{self, MOST_LANES};
 use crate::ops::{Distinct, sum_rows};
@@ -134,7 +134,7 @@ impl<T: Real> Op<T> for Sx<T> {
         let sums = work.main_sweep(values, dentropy.unwrap_or(T::ZERO), &mut panels);
         let (of_keys, rest) = sums.split_at(keys.data().len());
         let (of_values, s1) = rest.split_at(values.data().len());
-        let mut dkeys = work.over_sd(of_keys);
+        let mut dkeys = work.over_sd(of_keys, 1.0);
         let mut dq = Tensor::from_buffer([u, d], self.distinct.room(&pools.values, d));
         if self.batch {
             let slopes = work.slopes(of_keys, s1);
@@ -205,6 +205,50 @@ fn exponentials<S: Simd, T: Real>(simd: S, rh: &mut [T], top: T::Wide<S>, rate: 
     total
 }
 
+/// out\[j\] = 2^(< column j, q > + offset\[j\] - the largest of these) for a panel; returns each
+/// token's sum.
+#[inline(always)]
+fn powers<S: Simd, T: Real>(
+    simd: S,
+    columns: &[T],
+    offsets: &[T],
+    q: &[T],
+    out: &mut [T],
+) -> T::Wide<S> {
+    let mut top = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
+    panel::product_with::<S, T, false>(
+        simd,
+        columns,
+        offsets.len(),
+        q,
+        out,
+        #[inline(always)]
+        |j, dot: T::Wide<S>| {
+            let logit = dot + offsets[j];
+            top = top.max(logit);
+            logit
+        },
+    );
+    let mut total = T::Wide::<S>::splat(simd, T::ZERO);
+    let mut pairs = out.chunks_exact_mut(2 * T::LANES);
+    for pair in &mut pairs {
+        let first =
+            exp2_negative::<S, T>(simd, T::Wide::<S>::from_slice(simd, &pair[..T::LANES]) - top);
+        let second =
+            exp2_negative::<S, T>(simd, T::Wide::<S>::from_slice(simd, &pair[T::LANES..]) - top);
+        total += first + second;
+        first.store_slice(&mut pair[..T::LANES]);
+        second.store_slice(&mut pair[T::LANES..]);
+    }
+    let last = pairs.into_remainder();
+    if !last.is_empty() {
+        let e = exp2_negative::<S, T>(simd, T::Wide::<S>::from_slice(simd, last) - top);
+        total += e;
+        e.store_slice(last);
+    }
+    total
+}
+
 /// dp <- drh = p (dp - sum p dp) rate for a panel, with p = e / total.
 #[inline(always)]
 fn softmax_rule<S: Simd, T: Real>(simd: S, e: &[T], total: T::Wide<S>, rate: T, dp: &mut [T]) {
@@ -256,13 +300,14 @@ impl<T: Real> Backward<'_, T> {
         centre
     }
 
-    /// A tensor like the keys: row j of every group over sd\[j\].
-    fn over_sd(&self, rows: &[T]) -> Tensor<T> {
-        let [_, s, _] = self.sizes();
+    /// A tensor like the keys: row j of every group times factor / sd\[j\].
+    fn over_sd(&self, rows: &[T], factor: f64) -> Tensor<T> {
+        let ([_, s, _], factor) = (self.sizes(), T::from_f64(factor));
         let reciprocals = self.op.normalizer.reciprocals.iter().cycle();
         let mut scaled = Tensor::from_buffer(self.keys.shape(), self.pools.values.take(rows.len()));
         let parts = scaled.data_mut().chunks_exact_mut(s).zip(rows.chunks_exact(s));
         for ((scaled, row), &reciprocal) in parts.zip(reciprocals) {
+            let reciprocal = reciprocal * factor;
             scaled.iter_mut().zip(row).for_each(|(scaled, &x)| *scaled = x * reciprocal);
         }
         scaled
@@ -293,8 +338,15 @@ impl<T: Real> Backward<'_, T> {
         let Backward { op, pools, queries, keys, .. } = self;
         let ([k, s, d], groups, codebook) = (self.sizes(), queries.groups, &op.codebook);
         let value_book = Codebook::new(&pools.values, values);
-        let (scaled, centre) = (self.over_sd(keys.data()), self.centre());
+        let (scaled, centre) = (self.over_sd(keys.data(), 1.0), self.centre());
+        // rh / tau log2 e as one product with scaled keys: the softmax is in powers of 2.
         let rate = T::from_f64(1.0 / op.config.temperature);
+        let in_twos = std::f64::consts::LOG2_E / op.config.temperature;
+        let logits = Codebook::new(&pools.values, &self.over_sd(keys.data(), in_twos));
+        let mut offsets = self.pools.values.take(k);
+        for (j, offset) in offsets.iter_mut().enumerate() {
+            *offset = -op.normalizer.means[j] * op.normalizer.reciprocals[j] * T::from_f64(in_twos);
+        }
         let entropy = dentropy.to_f64() * op.config.beta / (op.distinct.total() * groups) as f64;
         let size = (4096 / k).next_multiple_of(T::LANES).clamp(T::LANES, BLOCK);
         let book_len = keys.data().len();
@@ -328,9 +380,7 @@ impl<T: Real> Backward<'_, T> {
                                 let drh = &mut drh[p * k * T::LANES..][..k * T::LANES];
                                 let off = &mut off[p * (s + 1) * T::LANES..][..(s + 1) * T::LANES];
                                 centred(simd, q, &centre[g * s..][..s], off);
-                                score(simd, Score::Dot, codebook, g, q, &mut e);
-                                let top = op.normalizer.apply(simd, &mut e);
-                                let total = exponentials(simd, &mut e, top, rate);
+                                let total = powers(simd, logits.columns(g), &offsets, q, &mut e);
                                 panel::product(simd, value_book.columns(g), k, upstream, drh);
                                 if entropy != 0.0 {
                                     self.entropy_rule(tokens.clone(), g, entropy, &e, drh);

@@ -24,13 +24,13 @@ fn reduced<S: Simd, T: Real>(simd: S, x: T::Wide<S>, unit: T::Bits) -> [T::Wide<
     [T::Wide::<S>::from_bits(power), r, lost]
 }
 
-/// e^r - 1 - r for |r| <= ln 2 / 2: the even and the odd powers are added up side by side.
+/// (e^r - 1 - r) + rest for |r| <= ln 2 / 2: the even and the odd powers are added up side by side.
 #[inline(always)]
-fn series<S: Simd, T: Real>(simd: S, r: T::Wide<S>) -> T::Wide<S> {
+fn series<S: Simd, T: Real>(simd: S, r: T::Wide<S>, rest: T::Wide<S>) -> T::Wide<S> {
     let (square, terms) = (r * r, T::EXP_TERMS.len());
     let even = every_other_term::<S, T>(simd, square, (terms - 1) & !1);
     let odd = every_other_term::<S, T>(simd, square, (terms - 2) | 1);
-    odd.mul_add(r, even) * square
+    odd.mul_add(r, even).mul_add(square, rest)
 }
 
 /// The sum of every other term of the polynomial in r^2, up to the term `last`.
@@ -52,7 +52,7 @@ pub(crate) fn exp<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
     let x = x.simd_lt(splat(T::EXP_MIN)).select(splat(T::EXP_MIN), x);
     // Half of 2^n, since 2^n itself may be more than the largest number.
     let [half_power, r, _] = reduced::<S, T>(simd, x, T::HALF_BITS);
-    let q = series::<S, T>(simd, r) + r;
+    let q = series::<S, T>(simd, r, r);
     let two = splat(T::ONE + T::ONE);
     q.mul_add(two, two) * half_power
 }
@@ -64,7 +64,19 @@ pub(crate) fn exp_negative<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<
     // One power of two lower than `EXP_MIN`, the bit pattern of 2^n is that of 0.
     let low = T::Wide::<S>::splat(simd, T::EXP_MIN - T::from_f64(0.7));
     let [power, r, _] = reduced::<S, T>(simd, x.simd_lt(low).select(low, x), T::ONE_BITS);
-    (series::<S, T>(simd, r) + r).mul_add(power, power)
+    series::<S, T>(simd, r, r).mul_add(power, power)
+}
+
+/// 2^x for x of at most 0; 0 below about half the smallest normal number.
+#[inline(always)]
+pub(crate) fn exp2_negative<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
+    let splat = |value: T| T::Wide::<S>::splat(simd, value);
+    let low = T::from_f64((T::EXP_MIN.to_f64() - 0.7) * std::f64::consts::LOG2_E);
+    let x = x.max(splat(low));
+    let shifted = x + splat(T::ROUNDER);
+    let r = (x - (shifted - T::ROUNDER)) * T::from_f64(std::f64::consts::LN_2);
+    let power = T::Wide::<S>::from_bits((shifted.to_bits() << T::MANTISSA_BITS) + T::ONE_BITS);
+    series::<S, T>(simd, r, r).mul_add(power, power)
 }
 
 /// tanh x within 2 units in the last place: with m = e^2|x| - 1 it is m / (m + 2), or from m = 2 on
@@ -75,7 +87,7 @@ pub(crate) fn tanh<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> T::Wide<S> {
     let double = x.abs() + x.abs();
     let double = double.simd_gt(saturated).select(saturated, double);
     let [power, r, lost] = reduced::<S, T>(simd, double, T::ONE_BITS);
-    let q = (series::<S, T>(simd, r) + lost) + r;
+    let q = series::<S, T>(simd, r, lost) + r;
     let m = power.mul_add(q, power - T::ONE);
     let (one, two) =
         (T::Wide::<S>::splat(simd, T::ONE), T::Wide::<S>::splat(simd, T::ONE + T::ONE));
@@ -125,20 +137,24 @@ pub(crate) fn apply<T: Real>(f: Function, x: &[T], y: &mut [T]) {
     });
 }
 
-/// Calls `f` for one vector after the other, the last filled up with zeros.
+/// Calls `f` for two vectors at a time, which then need not wait for each other's results, and for
+/// what is left, filled up with zeros.
 #[inline(always)]
 fn each<S: Simd, T: Real>(simd: S, x: &[T], y: &mut [T], f: impl Fn(T::Wide<S>) -> T::Wide<S>) {
     simd.vectorize(
         #[inline(always)]
         || {
-            let mut rest = y.chunks_exact_mut(T::LANES);
-            for (x, y) in x.chunks_exact(T::LANES).zip(&mut rest) {
-                f(T::Wide::<S>::from_slice(simd, x)).store_slice(y);
+            let (mut x, mut y) = (x.chunks_exact(2 * T::LANES), y.chunks_exact_mut(2 * T::LANES));
+            for (x, y) in (&mut x).zip(&mut y) {
+                let first = f(T::Wide::<S>::from_slice(simd, &x[..T::LANES]));
+                let second = f(T::Wide::<S>::from_slice(simd, &x[T::LANES..]));
+                first.store_slice(&mut y[..T::LANES]);
+                second.store_slice(&mut y[T::LANES..]);
             }
-            let rest = rest.into_remainder();
-            if !rest.is_empty() {
-                let last = partial::<S, T>(simd, &x[x.len() - rest.len()..], T::ZERO);
-                rest.copy_from_slice(&f(last).as_slice()[..rest.len()]);
+            let rest = x.remainder().chunks(T::LANES);
+            for (x, y) in rest.zip(y.into_remainder().chunks_mut(T::LANES)) {
+                let last = partial::<S, T>(simd, x, T::ZERO);
+                y.copy_from_slice(&f(last).as_slice()[..x.len()]);
             }
         },
     );

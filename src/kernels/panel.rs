@@ -123,20 +123,20 @@ pub(crate) fn product_with<S: Simd, T: Real, const PRECISE: bool>(
     height: usize,
     x: &[T],
     out: &mut [T],
-    finish: impl Fn(usize, T::Wide<S>) -> T::Wide<S> + Copy,
+    mut finish: impl FnMut(usize, T::Wide<S>) -> T::Wide<S>,
 ) {
     let most = if const { is_wide::<S>() } { 8 } else { 4 };
     for (first, n) in even(height, most) {
         match n {
-            1 => product_rows::<S, T, PRECISE, 1>(simd, matrix, x, out, first, height, finish),
-            2 => product_rows::<S, T, PRECISE, 2>(simd, matrix, x, out, first, height, finish),
-            3 => product_rows::<S, T, PRECISE, 3>(simd, matrix, x, out, first, height, finish),
-            4 => product_rows::<S, T, PRECISE, 4>(simd, matrix, x, out, first, height, finish),
+            1 => product_rows::<S, T, PRECISE, 1>(simd, matrix, x, out, first, height, &mut finish),
+            2 => product_rows::<S, T, PRECISE, 2>(simd, matrix, x, out, first, height, &mut finish),
+            3 => product_rows::<S, T, PRECISE, 3>(simd, matrix, x, out, first, height, &mut finish),
+            4 => product_rows::<S, T, PRECISE, 4>(simd, matrix, x, out, first, height, &mut finish),
             _ if const { !is_wide::<S>() } => unreachable!("at most 4"),
-            5 => product_rows::<S, T, PRECISE, 5>(simd, matrix, x, out, first, height, finish),
-            6 => product_rows::<S, T, PRECISE, 6>(simd, matrix, x, out, first, height, finish),
-            7 => product_rows::<S, T, PRECISE, 7>(simd, matrix, x, out, first, height, finish),
-            _ => product_rows::<S, T, PRECISE, 8>(simd, matrix, x, out, first, height, finish),
+            5 => product_rows::<S, T, PRECISE, 5>(simd, matrix, x, out, first, height, &mut finish),
+            6 => product_rows::<S, T, PRECISE, 6>(simd, matrix, x, out, first, height, &mut finish),
+            7 => product_rows::<S, T, PRECISE, 7>(simd, matrix, x, out, first, height, &mut finish),
+            _ => product_rows::<S, T, PRECISE, 8>(simd, matrix, x, out, first, height, &mut finish),
         }
     }
 }
@@ -149,7 +149,7 @@ fn product_rows<S: Simd, T: Real, const PRECISE: bool, const R: usize>(
     out: &mut [T],
     first: usize,
     height: usize,
-    finish: impl Fn(usize, T::Wide<S>) -> T::Wide<S> + Copy,
+    finish: &mut impl FnMut(usize, T::Wide<S>) -> T::Wide<S>,
 ) {
     let mut sums = [T::Wide::<S>::splat(simd, T::ZERO); R];
     for (x, factors) in x.chunks_exact(T::LANES).zip(matrix.chunks_exact(height)) {
