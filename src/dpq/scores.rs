@@ -168,17 +168,32 @@ pub(crate) fn score<S: Simd, T: Real>(
     queries: &[T],
     out: &mut [T],
 ) {
+    score_with(
+        simd,
+        score,
+        codebook,
+        g,
+        queries,
+        out,
+        #[inline(always)]
+        |_, score| score,
+    );
+}
+
+/// out\[j\] = finish(j, the [`score`] of codeword j), called for one j after the other.
+#[inline(always)]
+fn score_with<S: Simd, T: Real>(
+    simd: S,
+    score: Score,
+    codebook: &Codebook<T>,
+    g: usize,
+    queries: &[T],
+    out: &mut [T],
+    mut finish: impl FnMut(usize, T::Wide<S>) -> T::Wide<S>,
+) {
     let (columns, k) = (codebook.columns(g), codebook.size);
     match score {
-        Score::Dot => panel::product_with::<S, T, true>(
-            simd,
-            columns,
-            k,
-            queries,
-            out,
-            #[inline(always)]
-            |_, dot| dot,
-        ),
+        Score::Dot => panel::product_with::<S, T, true>(simd, columns, k, queries, out, finish),
         Score::SquaredDistance => {
             let mut norms = T::Wide::<S>::splat(simd, T::ZERO);
             for q in queries.chunks_exact(T::LANES) {
@@ -193,7 +208,7 @@ pub(crate) fn score<S: Simd, T: Real>(
                 queries,
                 out,
                 #[inline(always)]
-                |j, dot| (dot + dot - squares[j]) - norms,
+                |j, dot| finish(j, (dot + dot - squares[j]) - norms),
             );
         }
     }
@@ -237,34 +252,50 @@ impl<T: Real> Normalizer<T> {
         }
         largest
     }
+}
 
-    /// The number of the largest normalised score of every token of a panel, the first of equals;
-    /// false for tokens that have a NaN among their scores, or none above minus infinity.
-    #[inline(always)]
-    fn choose<S: Simd>(
-        &self,
-        simd: S,
-        scores: &[T],
-        codes: &mut [T],
-        sound: &mut [bool; panel::MOST_LANES],
-    ) {
-        let lowest = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
-        let (mut best, mut code) = (lowest, T::Wide::<S>::splat(simd, T::ZERO));
-        let (mut j, mut sum) = (code, code);
-        let rows = scores.chunks_exact(T::LANES);
-        for ((row, &mean), &reciprocal) in rows.zip(&*self.means).zip(&*self.reciprocals) {
-            let score = (T::Wide::<S>::from_slice(simd, row) - mean) * reciprocal;
+/// codes\[lane\] = argmax_j of the normalised scores of every token of a panel, the first of equals;
+/// false in `sound` for tokens that have a NaN among their scores, or none above minus infinity.
+/// `scores` holds K rows on the way.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "what a panel of scores depends on, and its results")]
+fn choose_panel<S: Simd, T: Real>(
+    simd: S,
+    kind: Score,
+    codebook: &Codebook<T>,
+    g: usize,
+    normalizer: &Normalizer<T>,
+    queries: &[T],
+    scores: &mut [T],
+    codes: &mut [T],
+    sound: &mut [bool; panel::MOST_LANES],
+) {
+    let lowest = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
+    let (mut best, mut code) = (lowest, T::Wide::<S>::splat(simd, T::ZERO));
+    let (mut number, mut sum) = (code, code);
+    let (means, reciprocals) = (&*normalizer.means, &*normalizer.reciprocals);
+    score_with(
+        simd,
+        kind,
+        codebook,
+        g,
+        queries,
+        scores,
+        #[inline(always)]
+        |j, score: T::Wide<S>| {
+            let score = (score - means[j]) * reciprocals[j];
             let better = score.simd_gt(best);
             best = better.select(score, best);
-            code = better.select(j, code);
+            code = better.select(number, code);
             sum += score;
-            j += T::Wide::<S>::splat(simd, T::ONE);
-        }
-        code.store_slice(codes);
-        // A NaN makes the sum one.
-        let failed = (sum.simd_ne(sum) | best.simd_eq(lowest)).to_bitmask();
-        sound.iter_mut().enumerate().for_each(|(lane, sound)| *sound = failed >> lane & 1 == 0);
-    }
+            number += T::Wide::<S>::splat(simd, T::ONE);
+            score
+        },
+    );
+    code.store_slice(codes);
+    // A NaN makes the sum one.
+    let failed = (sum.simd_ne(sum) | best.simd_eq(lowest)).to_bitmask();
+    sound.iter_mut().enumerate().for_each(|(lane, sound)| *sound = failed >> lane & 1 == 0);
 }
 
 /// codes\[i, g\] = argmax_j of the normalised scores, the lowest j on ties. False if a NaN came up.
@@ -290,8 +321,8 @@ pub(crate) fn choose<T: Real>(
                 for (g, part) in tile.clone().zip((0..columns).step_by(s)) {
                     let panels = q.chunks_exact(columns * T::LANES);
                     for (q, codes) in panels.zip(codes.chunks_mut(T::LANES * groups)) {
-                        score(simd, kind, codebook, g, &q[part * T::LANES..][..s * T::LANES], &mut scores);
-                        normalizer.choose(simd, &scores, &mut chosen, &mut sound);
+                        let q = &q[part * T::LANES..][..s * T::LANES];
+                        choose_panel(simd, kind, codebook, g, normalizer, q, &mut scores, &mut chosen, &mut sound);
                         for (lane, codes) in codes.chunks_exact_mut(groups).enumerate() {
                             codes[g] = chosen[lane].to_u32();
                             if !sound[lane] {

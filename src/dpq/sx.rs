@@ -129,32 +129,28 @@ impl<T: Real> Op<T> for Sx<T> {
         let work = Backward { op: self, pools, queries, keys, dy };
 
         let whole = |tokens: usize| tokens.next_multiple_of(T::LANES) * d;
-        let mut panels = pools.values.take(whole(self.distinct.total()));
-        panels.truncate(whole(u));
-        let sums = work.main_sweep(values, dentropy.unwrap_or(T::ZERO), &mut panels);
+        let mut dq = pools.values.take(whole(self.distinct.total()));
+        dq.truncate(whole(u));
+        let sums = work.main_sweep(values, dentropy.unwrap_or(T::ZERO), &mut dq);
         let (of_keys, rest) = sums.split_at(keys.data().len());
         let (of_values, s1) = rest.split_at(values.data().len());
         let mut dkeys = work.over_sd(of_keys, 1.0);
-        let mut dq = Tensor::from_buffer([u, d], self.distinct.room(&pools.values, d));
+        let mut linear = None;
         if self.batch {
             let slopes = work.slopes(of_keys, s1);
             match &self.moments {
                 Some(moments) => {
                     work.correct_keys(moments, &slopes, s1, dkeys.data_mut());
-                    let linear = work.linear(&slopes);
-                    work.finish(&panels, Some(&linear), dq.data_mut());
+                    linear = Some(work.linear(&slopes));
                 }
-                None => {
-                    add(dkeys.data_mut(), &work.correct_by_scores(&slopes, &mut panels));
-                    work.finish(&panels, None, dq.data_mut());
-                }
+                None => add(dkeys.data_mut(), &work.correct_by_scores(&slopes, &mut dq)),
             }
-        } else {
-            work.finish(&panels, None, dq.data_mut());
         }
+        work.finish(linear.as_deref(), &mut dq);
+        dq.truncate(u * d);
         let mut dvalues = ctx.buffer(values.shape());
         dvalues.data_mut().copy_from_slice(of_values);
-        ctx.add_rows(0, self.distinct.ids.clone(), dq);
+        ctx.add_rows(0, self.distinct.ids.clone(), Tensor::from_buffer([u, d], dq));
         ctx.add(1, dkeys);
         ctx.add(2, dvalues);
     }
@@ -532,38 +528,50 @@ impl<T: Real> Backward<'_, T> {
         matrices
     }
 
-    /// Writes dq row by row, and takes the statistics' share off it where that is linear in q'.
-    fn finish(&self, panels: &[T], linear: Option<&[T]>, dq: &mut [T]) {
+    /// Turns dq, panels so far, into rows where it stands, and takes the statistics' share off it
+    /// where that is linear in q'.
+    fn finish(&self, linear: Option<&[T]>, dq: &mut [T]) {
         let Backward { op, pools, queries, .. } = self;
         let ([_, s, d], centre) = (self.sizes(), self.centre());
         let width = s * T::LANES;
         parallel::for_each_chunk(dq, BLOCK * d, |i, dq| {
             let [mut off, mut weighted] = [(); 2].map(|()| pools.values.take(width + T::LANES));
-            let [mut q, mut sums] =
-                [(); 2].map(|()| pools.values.take(groups_of_tile(s) * s * T::LANES));
-            let rows = i * BLOCK..i * BLOCK + dq.len() / d;
-            for (tokens, dq) in panel::tokens::<T>(rows).zip(dq.chunks_mut(T::LANES * d)) {
-                let weights = op.distinct.weights::<T>(tokens.clone());
-                for tile in queries.tiles() {
-                    let columns = tile.start * s..tile.end * s;
-                    let panel = &panels[(tokens.start * d) + columns.start * T::LANES..]
-                        [..columns.len() * T::LANES];
-                    dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                        let rows = dq.chunks_exact_mut(d).map(|row| &mut row[columns.clone()]);
-                        let Some(linear) = linear else { return panel::scatter(simd, panel, rows) };
-                        queries.panels(simd, tokens.clone(), tile.clone(), &mut q);
-                        let sums = &mut sums[..panel.len()];
-                        let parts = q.chunks_exact(width).zip(sums.chunks_exact_mut(width));
-                        for (g, (q, sums)) in tile.clone().zip(parts) {
-                            centred(simd, q, &centre[g * s..][..s], &mut off);
-                            panel::scale(simd, &off, &weights, &mut weighted);
-                            let matrix = &linear[g * (s + 1) * s..][..(s + 1) * s];
-                            panel::product(simd, matrix, s, &weighted, sums);
+            let mut q = pools.values.take(groups_of_tile(s) * width);
+            let mut whole = pools.values.take(d * T::LANES);
+            let rows = i * BLOCK..queries.len().min((i + 1) * BLOCK);
+            for (tokens, dq) in panel::tokens::<T>(rows).zip(dq.chunks_exact_mut(d * T::LANES)) {
+                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                    match linear {
+                        None => whole.copy_from_slice(dq),
+                        Some(linear) => {
+                            let weights = op.distinct.weights::<T>(tokens.clone());
+                            for tile in queries.tiles() {
+                                queries.panels(simd, tokens.clone(), tile.clone(), &mut q);
+                                for (g, q) in tile.zip(q.chunks_exact(width)) {
+                                    centred(simd, q, &centre[g * s..][..s], &mut off);
+                                    panel::scale(simd, &off, &weights, &mut weighted);
+                                    let matrix = &linear[g * (s + 1) * s..][..(s + 1) * s];
+                                    let dq = &dq[g * width..][..width];
+                                    panel::product_with::<_, T, false>(
+                                        simd,
+                                        matrix,
+                                        s,
+                                        &weighted,
+                                        &mut whole[g * width..][..width],
+                                        #[inline(always)]
+                                        |a, share| share + T::Wide::from_slice(simd, &dq[a * T::LANES..][..T::LANES]),
+                                    );
+                                }
+                            }
                         }
-                        sums.iter_mut().zip(panel).for_each(|(sum, dq)| *sum += *dq);
-                        panel::scatter(simd, sums, rows);
-                    }));
-                }
+                    }
+                    for tile in queries.tiles() {
+                        let columns = tile.start * s..tile.end * s;
+                        let rows = dq.chunks_exact_mut(d).take(tokens.len());
+                        let whole = &whole[columns.start * T::LANES..columns.end * T::LANES];
+                        panel::scatter(simd, whole, rows.map(|row| &mut row[columns.clone()]));
+                    }
+                }));
             }
         });
     }
