@@ -2,13 +2,15 @@
 
 use super::codes::decode;
 use super::composed::Normalization;
-use super::scores::{Codebook, Normalizer, Queries, Score, choose};
+use super::scores::{Codebook, Normalizer, Queries, Score, choose_and, pieces};
 use super::statistics::{Moments, statistics};
 use crate::error::Error;
+use crate::kernels::elementwise::add_up;
 use crate::ops::{BatchStatistics, Distinct};
 use crate::real::Real;
 use crate::tape::Tape;
 use crate::tensor::{Buffer, Tensor};
+use std::ops::Range;
 
 /// The distinct ids of a batch, their codes, and what led to them.
 pub(super) struct Assigned<T: Real> {
@@ -21,10 +23,16 @@ pub(super) struct Assigned<T: Real> {
     pub(super) statistics: Option<BatchStatistics<T>>,
     /// What those came from; `None` where they were added up from the scores.
     pub(super) moments: Option<Moments>,
+    /// What was added up on the way.
+    pub(super) sums: Buffer<T>,
 }
 
 /// Scores the `ids` of a V x d table of queries against keys, normalises, and chooses. An id outside
 /// the table or a NaN score is a fault that the tape reports.
+///
+/// Calls `visit(distinct, some of them, their codes, sums)` while the rows of these are near, to add
+/// to `len` sums.
+#[expect(clippy::too_many_arguments, reason = "all that a choice depends on")]
 pub(super) fn assign<T: Real>(
     tape: &Tape<T>,
     score: Score,
@@ -33,6 +41,8 @@ pub(super) fn assign<T: Real>(
     table: &Tensor<T>,
     ids: &[u32],
     keys: &Tensor<T>,
+    len: usize,
+    visit: impl Fn(&Distinct, Range<usize>, &[u32], &mut [T]) + Sync,
 ) -> Assigned<T> {
     let pools = tape.pools();
     let distinct = Distinct::new(tape, ids, table.shape()[0]);
@@ -51,25 +61,35 @@ pub(super) fn assign<T: Real>(
     };
     let normalizer = Normalizer::new(&pools.values, codebook.size, used);
     let mut codes = distinct.room(&pools.ids, groups);
-    if !choose(&pools.values, score, queries, &codebook, &normalizer, &mut codes) {
+    // One sum at least, or there would be no parts for the pieces.
+    let (piece, mut parts) = pieces(&pools.values, queries.len(), len.max(1));
+    parts.fill(T::ZERO);
+    let of_pieces = (piece, &mut parts[..], len.max(1));
+    let visit =
+        |rows: Range<usize>, codes: &[u32], part: &mut [T]| visit(&distinct, rows, codes, part);
+    if !choose_and(
+        &pools.values,
+        score,
+        queries,
+        &codebook,
+        &normalizer,
+        &mut codes,
+        of_pieces,
+        visit,
+    ) {
         tape.fail(Error::NotFinite { what: "a score".into(), value: f64::NAN });
     }
-    Assigned { distinct, codes, codebook, normalizer, statistics: taken, moments }
+    let mut sums = pools.values.take(len);
+    add_up(&parts, &mut sums);
+    Assigned { distinct, codes, codebook, normalizer, statistics: taken, moments, sums }
 }
 
 impl<T: Real> Assigned<T> {
-    /// The rows that the codes stand for, one a token, and the sum of `measure(u, row)` over the
-    /// tokens, u being the token's distinct id.
-    pub(super) fn rows(
-        &self,
-        tape: &Tape<T>,
-        values: &Tensor<T>,
-        groups: usize,
-        measure: impl Fn(usize, &[T]) -> f64 + Sync,
-    ) -> (Tensor<T>, f64) {
+    /// The rows that the codes stand for, one a token.
+    pub(super) fn rows(&self, tape: &Tape<T>, values: &Tensor<T>, groups: usize) -> Tensor<T> {
         let mut rows = tape.buffer([self.distinct.total(), groups * values.shape()[2]]);
         let slots = self.distinct.slots(&tape.pools().ids);
-        let sum = decode(values, &self.codes, &slots, groups, rows.data_mut(), measure);
-        (rows, sum)
+        decode(values, &self.codes, &slots, groups, rows.data_mut());
+        rows
     }
 }

@@ -227,30 +227,25 @@ fn add<T: Real, const S: usize>(row: &[T], stride: usize, codes: &[u32], sums: &
     }
 }
 
-/// rows\[i\] = the codewords, G x K x s, that the codes of row slots\[i\] stand for, D codes a row;
-/// returns the sum of `measure(slots[i], rows[i])`.
+/// rows\[i\] = the codewords, G x K x s, that the codes of row slots\[i\] stand for, D codes a row.
 pub(crate) fn decode<T: Real>(
     codewords: &Tensor<T>,
     codes: &[u32],
     slots: &[u32],
     groups: usize,
     rows: &mut [T],
-    measure: impl Fn(usize, &[T]) -> f64 + Sync,
-) -> f64 {
+) {
     let [codebooks, k, s] = codewords.shape()[..] else { unreachable!("checked by the caller") };
     let stride = if codebooks == 1 { 0 } else { k };
     let d = groups * s;
-    let mut sums = vec![0.0; slots.len().div_ceil(CHUNK)];
-    parallel::for_each_pair((rows, CHUNK * d), (&mut sums, 1), |i, rows, sum| {
+    parallel::for_each_chunk(rows, CHUNK * d, |i, rows| {
         dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
             for (&slot, row) in slots[i * CHUNK..].iter().zip(rows.chunks_exact_mut(d)) {
                 let codes = &codes[slot as usize * groups..][..groups];
                 put_codewords(codewords.data(), stride, codes, row);
-                sum[0] += measure(slot as usize, row);
             }
         }));
     });
-    sums.iter().sum()
 }
 
 #[cfg(test)]

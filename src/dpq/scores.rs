@@ -307,32 +307,54 @@ pub(crate) fn choose<T: Real>(
     normalizer: &Normalizer<T>,
     codes: &mut [u32],
 ) -> bool {
+    let mut units = vec![(); codes.len().div_ceil(CHUNK * queries.groups)];
+    let parts = (CHUNK, &mut units[..], 1);
+    choose_and(pool, kind, queries, codebook, normalizer, codes, parts, |_, _, _| ())
+}
+
+/// [`choose`] in pieces of so many rows, each with its part of `parts`, `len` numbers: calls
+/// `visit(rows, their codes, part)` for a few rows after the other, while their queries are near.
+#[expect(clippy::too_many_arguments, reason = "those of choose, and what is to be done")]
+pub(crate) fn choose_and<T: Real, P: Send>(
+    pool: &Pool<T>,
+    kind: Score,
+    queries: Queries<'_, T>,
+    codebook: &Codebook<T>,
+    normalizer: &Normalizer<T>,
+    codes: &mut [u32],
+    (piece, parts, len): (usize, &mut [P], usize),
+    visit: impl Fn(Range<usize>, &[u32], &mut [P]) + Sync,
+) -> bool {
     let (groups, k, s) = (queries.groups, codebook.size, codebook.width);
     let all_sound = AtomicBool::new(true);
-    parallel::for_each_chunk(codes, CHUNK * groups, |i, codes| {
-        let rows = i * CHUNK..i * CHUNK + codes.len() / groups;
+    parallel::for_each_pair((codes, piece * groups), (parts, len), |i, codes, part| {
         let mut q = pool.take(CHUNK * groups_of_tile(s) * s);
         let (mut scores, mut chosen) = (pool.take(k * T::LANES), pool.take(T::LANES));
         let mut sound = [true; panel::MOST_LANES];
-        for tile in queries.tiles() {
-            let columns = tile.len() * s;
-            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                queries.panels(simd, rows.clone(), tile.clone(), &mut q);
-                for (g, part) in tile.clone().zip((0..columns).step_by(s)) {
-                    let panels = q.chunks_exact(columns * T::LANES);
-                    for (q, codes) in panels.zip(codes.chunks_mut(T::LANES * groups)) {
-                        let q = &q[part * T::LANES..][..s * T::LANES];
-                        choose_panel(simd, kind, codebook, g, normalizer, q, &mut scores, &mut chosen, &mut sound);
-                        for (lane, codes) in codes.chunks_exact_mut(groups).enumerate() {
-                            codes[g] = chosen[lane].to_u32();
-                            if !sound[lane] {
-                                codes[g] = 0;
-                                all_sound.store(false, Ordering::Relaxed);
+        for (chunk, codes) in codes.chunks_mut(CHUNK * groups).enumerate() {
+            let first = i * piece + chunk * CHUNK;
+            let rows = first..first + codes.len() / groups;
+            for tile in queries.tiles() {
+                let columns = tile.len() * s;
+                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                    queries.panels(simd, rows.clone(), tile.clone(), &mut q);
+                    for (g, at) in tile.clone().zip((0..columns).step_by(s)) {
+                        let panels = q.chunks_exact(columns * T::LANES);
+                        for (q, codes) in panels.zip(codes.chunks_mut(T::LANES * groups)) {
+                            let q = &q[at * T::LANES..][..s * T::LANES];
+                            choose_panel(simd, kind, codebook, g, normalizer, q, &mut scores, &mut chosen, &mut sound);
+                            for (lane, codes) in codes.chunks_exact_mut(groups).enumerate() {
+                                codes[g] = chosen[lane].to_u32();
+                                if !sound[lane] {
+                                    codes[g] = 0;
+                                    all_sound.store(false, Ordering::Relaxed);
+                                }
                             }
                         }
                     }
-                }
-            }));
+                }));
+            }
+            visit(rows, codes, part);
         }
     });
     all_sound.into_inner()

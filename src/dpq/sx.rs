@@ -89,9 +89,11 @@ fn forward<'t, T: Real>(
     let (tape, table, keys_v, values_v) =
         (queries.tape(), queries.value(), keys.value(), values.value());
     super::assert_shapes("sx", config, &table, ids, &[&keys_v, &values_v]);
-    let found = assign(tape, Score::Dot, normalization, config.groups, &table, ids, &keys_v);
-    let (y, _) = found.rows(tape, &values_v, config.groups, |_, _| 0.0);
-    let Assigned { distinct, codes, codebook, normalizer, statistics, moments } = found;
+    let (score, groups) = (Score::Dot, config.groups);
+    let found =
+        assign(tape, score, normalization, groups, &table, ids, &keys_v, 0, |_, _, _, _| ());
+    let y = found.rows(tape, &values_v, groups);
+    let Assigned { distinct, codes, codebook, normalizer, statistics, moments, .. } = found;
     let batch = statistics.is_some();
     let op = Sx { config: *config, distinct, codes, codebook, normalizer, moments, batch };
     let inputs = [queries, keys, values];

@@ -17,19 +17,19 @@
 //! through the regulariser.
 
 use super::assign::{Assigned, assign};
-use super::codes::add_to_codewords;
+use super::codes::{add_to_codewords, put_codewords};
 use super::composed::{Normalization, Quantized};
-use super::scores::{Score, pieces};
+use super::scores::Score;
 use super::{DpqConfig, composed};
-use crate::kernels::elementwise::add_up;
 use crate::kernels::level;
-use crate::kernels::reduce::squared_distance;
+use crate::kernels::reduce::dot;
 use crate::ops::Distinct;
 use crate::parallel;
 use crate::real::Real;
 use crate::tape::{Context, Op, Var};
 use crate::tensor::{Buffer, Tensor};
 use fearless_simd::{Simd, dispatch};
+use std::ops::Range;
 
 /// The centroid form for `ids` of the V x d table `queries`, one codebook G x K x s.
 ///
@@ -61,66 +61,80 @@ fn forward<'t, T: Real>(
     let (tape, table, codewords) = (queries.tape(), queries.value(), codebook.value());
     super::assert_shapes("vq", config, &table, ids, &[&codewords]);
     let score = Score::SquaredDistance;
-    let found = assign(tape, score, normalization, config.groups, &table, ids, &codewords);
-    let (y, squares) = found.rows(tape, &codewords, config.groups, |u, row| {
-        squared_distance(found.distinct.row(u, &table), row)
-    });
-    let regulariser = (1.0 + config.beta) * squares / y.data().len() as f64;
+    let (groups, len, d) = (config.groups, codewords.data().len(), table.shape()[1]);
+    let stride = if config.shared { 0 } else { config.codebook_size };
+    let pools = tape.pools();
+    let pull = |distinct: &Distinct, rows: Range<usize>, codes: &[u32], sums: &mut [T]| {
+        let (pulls, sum) = sums.split_at_mut(len);
+        let (mut pull, mut squares) = (pools.values.take(d), 0.0);
+        dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+            for (u, codes) in rows.zip(codes.chunks_exact(groups)) {
+                put_codewords(codewords.data(), stride, codes, &mut pull);
+                let count = T::from_usize(distinct.count(u));
+                pull.iter_mut().zip(distinct.row(u, &table)).for_each(|(c, q)| *c -= *q);
+                squares += count.to_f64() * dot(&pull, &pull);
+                if count > T::ONE {
+                    pull.iter_mut().for_each(|pull| *pull *= count);
+                }
+                add_to_codewords(&pull, stride, codes, pulls);
+            }
+        }));
+        sum[0] += T::from_f64(squares);
+    };
+    let found = assign(tape, score, normalization, groups, &table, ids, &codewords, len + 1, pull);
+    let y = found.rows(tape, &codewords, groups);
+    let Assigned { distinct, statistics, sums: pulls, .. } = found;
+    let regulariser = (1.0 + config.beta) * pulls[len].to_f64() / y.data().len() as f64;
     let regulariser = Tensor::scalar(T::from_f64(regulariser));
-    let Assigned { distinct, codes, statistics, .. } = found;
-    let op = Vq { config: *config, distinct, codes };
+    let op = Vq { beta: config.beta, distinct, pulls };
     let [rows, regulariser] = tape.record(op, &[queries, codebook], [y, regulariser]);
     Quantized { rows, regulariser: Some(regulariser), statistics }
 }
 
-struct Vq {
-    config: DpqConfig,
+struct Vq<T: Real> {
+    beta: f64,
     distinct: Distinct,
-    /// Of the distinct ids, u x D.
-    codes: Buffer<u32>,
+    /// Of every codeword, the sum of C - q over the tokens that chose it, G x K x s; then the sum of
+    /// all squares of these.
+    pulls: Buffer<T>,
 }
 
-impl<T: Real> Op<T> for Vq {
+impl<T: Real> Op<T> for Vq<T> {
     fn backward(&self, ctx: &mut Context<'_, T>) {
         let (table, codewords, y) = (ctx.input(0), ctx.input(1), ctx.output(0));
-        let (rows, d, pools) = (self.distinct.ids.len(), table.shape()[1], ctx.pools());
+        let (u, d, pools) = (self.distinct.ids.len(), table.shape()[1], ctx.pools());
         let (dy, dm) = (ctx.output_grad(0), ctx.output_grad(1).map_or(T::ZERO, Tensor::item));
         let share = 2.0 * dm.to_f64() / y.data().len() as f64;
-        let beta = T::from_f64(self.config.beta);
-        let (groups, len) = (self.config.groups, codewords.data().len());
-        let stride = if self.config.shared { 0 } else { self.config.codebook_size };
+        let commitment = share * self.beta;
 
-        let mut dq = Tensor::from_buffer([rows, d], self.distinct.room(&pools.values, d));
-        let (piece, mut parts) = pieces(&pools.values, rows, len);
-        let pieces = ((dq.data_mut(), piece * d), (&mut parts[..], len));
-        parallel::for_each_pair(pieces.0, pieces.1, |i, dq, part| {
-            part.fill(T::ZERO);
-            let mut pulled = pools.values.take(d);
+        let mut dq = self.distinct.room(&pools.values, d);
+        parallel::for_each_chunk(&mut dq, CHUNK * d, |i, dq| {
             dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
                 for (row, dq) in dq.chunks_exact_mut(d).enumerate() {
-                    let u = i * piece + row;
-                    let positions = self.distinct.positions(u);
+                    let u = i * CHUNK + row;
                     match dy {
                         Some(dy) => self.distinct.sum(u, dy, dq),
                         None => dq.fill(T::ZERO),
                     }
-                    let weight = T::from_f64(share * positions.len() as f64);
-                    let c = &y.data()[positions[0] as usize * d..][..d];
-                    let pairs = self.distinct.row(u, table).iter().zip(c);
-                    for ((pulled, dq), (&q, &c)) in pulled.iter_mut().zip(dq).zip(pairs) {
-                        *pulled = weight * (c - q);
-                        *dq -= beta * *pulled;
+                    if commitment != 0.0 {
+                        let positions = self.distinct.positions(u);
+                        let weight = T::from_f64(commitment * positions.len() as f64);
+                        let c = &y.data()[positions[0] as usize * d..][..d];
+                        let pairs = self.distinct.row(u, table).iter().zip(c);
+                        dq.iter_mut().zip(pairs).for_each(|(dq, (&q, &c))| *dq -= weight * (c - q));
                     }
-                    let codes = &self.codes[u * groups..][..groups];
-                    add_to_codewords(&pulled, stride, codes, part);
                 }
             }));
         });
-        ctx.add_rows(0, self.distinct.ids.clone(), dq);
+        ctx.add_rows(0, self.distinct.ids.clone(), Tensor::from_buffer([u, d], dq));
         if ctx.output_grad(1).is_some() {
             let mut dc = ctx.buffer(codewords.shape());
-            add_up(&parts, dc.data_mut());
+            let pulls = dc.data_mut().iter_mut().zip(&*self.pulls);
+            pulls.for_each(|(dc, &pull)| *dc = T::from_f64(share) * pull);
             ctx.add(1, dc);
         }
     }
 }
+
+/// Rows of a piece of work.
+const CHUNK: usize = 64;

@@ -24,16 +24,6 @@ pub(crate) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
     a.chunks(CHUNK).zip(b.chunks(CHUNK)).map(part).sum()
 }
 
-/// The sum of (a\[i\] - b\[i\])^2.
-pub(crate) fn squared_distance<T: Real>(a: &[T], b: &[T]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let part = dispatch!(level(), simd => fold(simd, a, b, #[inline(always)] |s, a, b| {
-        let off = a - b;
-        off.mul_add(off, s)
-    }));
-    part.to_f64()
-}
-
 /// Four vectors of partial sums, added up at the end.
 #[inline(always)]
 fn fold<S: Simd, T: Real>(
@@ -81,8 +71,6 @@ mod tests {
         for n in [0, 1, 15, 16, 17, 64, 100, 70_000] {
             let x: Vec<f32> = (0..n).map(|i| (i % 7) as f32 - 3.0).collect();
             assert_eq!(sum(&x), x.iter().sum::<f32>(), "{n}");
-            let shifted: Vec<f32> = x.iter().map(|x| x + 2.0).collect();
-            assert_eq!(squared_distance(&x, &shifted), 4.0 * n as f64, "{n}");
             assert_eq!(dot(&x, &x), x.iter().map(|x| f64::from(x * x)).sum::<f64>(), "{n}");
         }
     }
