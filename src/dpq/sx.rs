@@ -346,7 +346,7 @@ impl<T: Real> Backward<'_, T> {
             *offset = -op.normalizer.means[j] * op.normalizer.reciprocals[j] * T::from_f64(in_twos);
         }
         let entropy = dentropy.to_f64() * op.config.beta / (op.distinct.total() * groups) as f64;
-        let size = (4096 / k).next_multiple_of(T::LANES).clamp(T::LANES, BLOCK);
+        let size = ((1 << 15) / k).next_multiple_of(T::LANES).clamp(T::LANES, BLOCK);
         let book_len = keys.data().len();
         self.sweep(dq, 2 * book_len + groups * k, |rows, dq, part| {
             let (part_keys, rest) = part.split_at_mut(book_len);
