@@ -49,6 +49,7 @@ pub mod compact;
 mod scores;
 mod statistics;
 pub mod composed;
+mod logits;
 mod assign;
 pub mod sx;
 pub mod vq;

@@ -11,7 +11,7 @@ use crate::ops::BatchStatistics;
 use crate::parallel;
 use crate::real::Real;
 use crate::tape::{Context, Op, Var};
-use crate::tensor::{Buffer, Pool, Tensor};
+use crate::tensor::{Buffer, Pool, Shape, Tensor};
 use fearless_simd::{Simd, dispatch, prelude::*};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -239,18 +239,22 @@ impl<T: Real> Normalizer<T> {
         Normalizer { means, reciprocals }
     }
 
-    /// r\[j\] <- (r\[j\] - mean\[j\]) / sd\[j\] for a panel of scores; returns the largest of each
-    /// token.
-    #[inline(always)]
-    pub(crate) fn apply<S: Simd>(&self, simd: S, scores: &mut [T]) -> T::Wide<S> {
-        let mut largest = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
-        let rows = scores.chunks_exact_mut(T::LANES);
-        for ((row, &mean), &reciprocal) in rows.zip(&*self.means).zip(&*self.reciprocals) {
-            let score = (T::Wide::<S>::from_slice(simd, row) - mean) * reciprocal;
-            largest = largest.max(score);
-            score.store_slice(row);
+    /// A tensor of G x K x s: row j of every group times factor / sd\[j\].
+    pub(crate) fn over_sd(
+        &self,
+        pool: &Pool<T>,
+        shape: Shape,
+        rows: &[T],
+        factor: T,
+    ) -> Tensor<T> {
+        let mut scaled = Tensor::from_buffer(shape, pool.take(rows.len()));
+        let s = rows.len() / (shape[0] * shape[1]);
+        let parts = scaled.data_mut().chunks_exact_mut(s).zip(rows.chunks_exact(s));
+        for ((scaled, row), &reciprocal) in parts.zip(self.reciprocals.iter().cycle()) {
+            let factor = reciprocal * factor;
+            scaled.iter_mut().zip(row).for_each(|(scaled, &x)| *scaled = x * factor);
         }
-        largest
+        scaled
     }
 }
 

@@ -39,11 +39,11 @@
 use super::assign::{Assigned, assign};
 use super::codes::add_to_codewords;
 use super::composed::{Normalization, Quantized};
+use super::logits::Logits;
 use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, groups_of_tile, pieces, score};
 use super::statistics::{Moments, centred};
 use super::{DpqConfig, composed};
 use crate::kernels::elementwise::{add, add_short, add_up};
-use crate::kernels::exponential::{exp_negative, exp2_negative};
 use crate::kernels::level;
 use crate::kernels::panel::{self, MOST_LANES};
 use crate::ops::{Distinct, sum_rows};
@@ -101,7 +101,7 @@ fn forward<'t, T: Real>(
         let [rows] = tape.record(op, &inputs, [y]);
         return Quantized { rows, regulariser: None, statistics };
     }
-    let entropy = op.entropy_term(tape.pools(), &table);
+    let entropy = op.entropy_term(tape.pools(), &table, &keys_v);
     let [rows, regulariser] = tape.record(op, &inputs, [y, Tensor::scalar(T::from_f64(entropy))]);
     Quantized { rows, regulariser: Some(regulariser), statistics }
 }
@@ -136,7 +136,7 @@ impl<T: Real> Op<T> for Sx<T> {
         let sums = work.main_sweep(values, dentropy.unwrap_or(T::ZERO), &mut dq);
         let (of_keys, rest) = sums.split_at(keys.data().len());
         let (of_values, s1) = rest.split_at(values.data().len());
-        let mut dkeys = work.over_sd(of_keys, 1.0);
+        let mut dkeys = work.over_sd(of_keys);
         let mut linear = None;
         if self.batch {
             let slopes = work.slopes(of_keys, s1);
@@ -165,11 +165,15 @@ impl<T: Real> Sx<T> {
         self.codes[u * self.config.groups + g] as usize
     }
 
+    fn logits(&self, pools: &Pools<T>, keys: &Tensor<T>) -> Logits<T> {
+        Logits::new(&pools.values, keys, &self.normalizer, self.config.temperature)
+    }
+
     /// - beta / (n D) times the sum over tokens and groups of log(p\[code\] + 1e-10).
-    fn entropy_term(&self, pools: &Pools<T>, table: &Tensor<T>) -> f64 {
+    fn entropy_term(&self, pools: &Pools<T>, table: &Tensor<T>, keys: &Tensor<T>) -> f64 {
         let queries = Queries::new(table, Some(&self.distinct.ids), self.config.groups);
         let (groups, k, s) = (queries.groups, self.codebook.size, queries.group_width());
-        let rate = T::from_f64(1.0 / self.config.temperature);
+        let logits = self.logits(pools, keys);
         let [mut q, mut p] = [s, k].map(|rows| pools.values.take(rows * T::LANES));
         let mut totals = [T::ZERO; MOST_LANES];
         let mut sum = 0.0;
@@ -177,9 +181,7 @@ impl<T: Real> Sx<T> {
             for g in 0..groups {
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
                     queries.panels(simd, tokens.clone(), g..g + 1, &mut q);
-                    score(simd, Score::Dot, &self.codebook, g, &q, &mut p);
-                    let top = self.normalizer.apply(simd, &mut p);
-                    exponentials::<_, T>(simd, &mut p, top, rate).store_slice(&mut totals[..T::LANES]);
+                    logits.powers(simd, g, &q, &mut p).store_slice(&mut totals[..T::LANES]);
                 }));
                 for (lane, u) in tokens.clone().enumerate() {
                     let p = p[self.code(u, g) * T::LANES + lane] / totals[lane];
@@ -189,62 +191,6 @@ impl<T: Real> Sx<T> {
         }
         -self.config.beta * sum / (self.distinct.total() * groups) as f64
     }
-}
-
-/// rh <- e = exp((rh - top) rate) for a panel; returns each token's sum.
-#[inline(always)]
-fn exponentials<S: Simd, T: Real>(simd: S, rh: &mut [T], top: T::Wide<S>, rate: T) -> T::Wide<S> {
-    let mut total = T::Wide::<S>::splat(simd, T::ZERO);
-    for row in rh.chunks_exact_mut(T::LANES) {
-        let e = exp_negative::<S, T>(simd, (T::Wide::<S>::from_slice(simd, row) - top) * rate);
-        total += e;
-        e.store_slice(row);
-    }
-    total
-}
-
-/// out\[j\] = 2^(< column j, q > + offset\[j\] - the largest of these) for a panel; returns each
-/// token's sum.
-#[inline(always)]
-fn powers<S: Simd, T: Real>(
-    simd: S,
-    columns: &[T],
-    offsets: &[T],
-    q: &[T],
-    out: &mut [T],
-) -> T::Wide<S> {
-    let mut top = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
-    panel::product_with::<S, T, false>(
-        simd,
-        columns,
-        offsets.len(),
-        q,
-        out,
-        #[inline(always)]
-        |j, dot: T::Wide<S>| {
-            let logit = dot + offsets[j];
-            top = top.max(logit);
-            logit
-        },
-    );
-    let mut total = T::Wide::<S>::splat(simd, T::ZERO);
-    let mut pairs = out.chunks_exact_mut(2 * T::LANES);
-    for pair in &mut pairs {
-        let first =
-            exp2_negative::<S, T>(simd, T::Wide::<S>::from_slice(simd, &pair[..T::LANES]) - top);
-        let second =
-            exp2_negative::<S, T>(simd, T::Wide::<S>::from_slice(simd, &pair[T::LANES..]) - top);
-        total += first + second;
-        first.store_slice(&mut pair[..T::LANES]);
-        second.store_slice(&mut pair[T::LANES..]);
-    }
-    let last = pairs.into_remainder();
-    if !last.is_empty() {
-        let e = exp2_negative::<S, T>(simd, T::Wide::<S>::from_slice(simd, last) - top);
-        total += e;
-        e.store_slice(last);
-    }
-    total
 }
 
 /// dp <- drh = p (dp - sum p dp) rate for a panel, with p = e / total.
@@ -298,17 +244,9 @@ impl<T: Real> Backward<'_, T> {
         centre
     }
 
-    /// A tensor like the keys: row j of every group times factor / sd\[j\].
-    fn over_sd(&self, rows: &[T], factor: f64) -> Tensor<T> {
-        let ([_, s, _], factor) = (self.sizes(), T::from_f64(factor));
-        let reciprocals = self.op.normalizer.reciprocals.iter().cycle();
-        let mut scaled = Tensor::from_buffer(self.keys.shape(), self.pools.values.take(rows.len()));
-        let parts = scaled.data_mut().chunks_exact_mut(s).zip(rows.chunks_exact(s));
-        for ((scaled, row), &reciprocal) in parts.zip(reciprocals) {
-            let reciprocal = reciprocal * factor;
-            scaled.iter_mut().zip(row).for_each(|(scaled, &x)| *scaled = x * reciprocal);
-        }
-        scaled
+    /// A tensor like the keys: row j of every group over sd\[j\].
+    fn over_sd(&self, rows: &[T]) -> Tensor<T> {
+        self.op.normalizer.over_sd(&self.pools.values, self.keys.shape(), rows, T::ONE)
     }
 
     /// Calls `f(rows, dq of these rows in panels, sums)` for pieces of rows, and returns the sums,
@@ -336,15 +274,8 @@ impl<T: Real> Backward<'_, T> {
         let Backward { op, pools, queries, keys, .. } = self;
         let ([k, s, d], groups, codebook) = (self.sizes(), queries.groups, &op.codebook);
         let value_book = Codebook::new(&pools.values, values);
-        let (scaled, centre) = (self.over_sd(keys.data(), 1.0), self.centre());
-        // rh / tau log2 e as one product with scaled keys: the softmax is in powers of 2.
-        let rate = T::from_f64(1.0 / op.config.temperature);
-        let in_twos = std::f64::consts::LOG2_E / op.config.temperature;
-        let logits = Codebook::new(&pools.values, &self.over_sd(keys.data(), in_twos));
-        let mut offsets = self.pools.values.take(k);
-        for (j, offset) in offsets.iter_mut().enumerate() {
-            *offset = -op.normalizer.means[j] * op.normalizer.reciprocals[j] * T::from_f64(in_twos);
-        }
+        let (scaled, centre) = (self.over_sd(keys.data()), self.centre());
+        let (logits, rate) = (op.logits(pools, keys), T::from_f64(1.0 / op.config.temperature));
         let entropy = dentropy.to_f64() * op.config.beta / (op.distinct.total() * groups) as f64;
         let size = ((1 << 15) / k).next_multiple_of(T::LANES).clamp(T::LANES, BLOCK);
         let book_len = keys.data().len();
@@ -378,7 +309,7 @@ impl<T: Real> Backward<'_, T> {
                                 let drh = &mut drh[p * k * T::LANES..][..k * T::LANES];
                                 let off = &mut off[p * (s + 1) * T::LANES..][..(s + 1) * T::LANES];
                                 centred(simd, q, &centre[g * s..][..s], off);
-                                let total = powers(simd, logits.columns(g), &offsets, q, &mut e);
+                                let total = logits.powers(simd, g, q, &mut e);
                                 panel::product(simd, value_book.columns(g), k, upstream, drh);
                                 if entropy != 0.0 {
                                     self.entropy_rule(tokens.clone(), g, entropy, &e, drh);

@@ -1,0 +1,79 @@
+//! What the softmax of the softmax form is taken of: the normalised scores over the temperature.
+//!
+//! As powers of 2, p\[j\] = 2^l\[j\] / sum 2^l, each logit is one product with a scaled key:
+//!
+//! ```text
+//! l[j] = log2(e) / (tau sd[j]) < C^k[j], q > - log2(e) mean[j] / (tau sd[j])
+//! ```
+
+use super::scores::{Codebook, Normalizer};
+use crate::kernels::exponential::exp2_negative;
+use crate::kernels::panel;
+use crate::real::Real;
+use crate::tensor::{Buffer, Pool, Tensor};
+use fearless_simd::{Simd, prelude::*};
+
+/// The scaled keys, and what is added.
+pub(super) struct Logits<T: Real> {
+    keys: Codebook<T>,
+    offsets: Buffer<T>,
+}
+
+impl<T: Real> Logits<T> {
+    pub(super) fn new(
+        pool: &Pool<T>,
+        keys: &Tensor<T>,
+        normalizer: &Normalizer<T>,
+        temperature: f64,
+    ) -> Self {
+        let rate = T::from_f64(std::f64::consts::LOG2_E / temperature);
+        let mut offsets = pool.take(normalizer.means.len());
+        let statistics = normalizer.means.iter().zip(&*normalizer.reciprocals);
+        for (offset, (&mean, &reciprocal)) in offsets.iter_mut().zip(statistics) {
+            *offset = -mean * (reciprocal * rate);
+        }
+        let scaled = normalizer.over_sd(pool, keys.shape(), keys.data(), rate);
+        Logits { keys: Codebook::new(pool, &scaled), offsets }
+    }
+
+    /// e\[j\] = 2^(l\[j\] - max l) for a panel of queries of group g; returns the sum of each token's.
+    #[inline(always)]
+    pub(super) fn powers<S: Simd>(&self, simd: S, g: usize, q: &[T], e: &mut [T]) -> T::Wide<S> {
+        let (offsets, mut top) = (&*self.offsets, T::Wide::<S>::splat(simd, -T::ONE / T::ZERO));
+        panel::product_with::<S, T, false>(
+            simd,
+            self.keys.columns(g),
+            self.keys.size,
+            q,
+            e,
+            #[inline(always)]
+            |j, dot: T::Wide<S>| {
+                let logit = dot + offsets[j];
+                top = top.max(logit);
+                logit
+            },
+        );
+        // Two at a time, which need not wait for each other.
+        let mut total = T::Wide::<S>::splat(simd, T::ZERO);
+        let mut pairs = e.chunks_exact_mut(2 * T::LANES);
+        for pair in &mut pairs {
+            let (a, b) = pair.split_at_mut(T::LANES);
+            let (x, y) = (power(simd, a, top), power(simd, b, top));
+            total += x + y;
+            x.store_slice(a);
+            y.store_slice(b);
+        }
+        for last in pairs.into_remainder().chunks_exact_mut(T::LANES) {
+            let x = power(simd, last, top);
+            total += x;
+            x.store_slice(last);
+        }
+        total
+    }
+}
+
+/// 2^(l - top)
+#[inline(always)]
+fn power<S: Simd, T: Real>(simd: S, l: &[T], top: T::Wide<S>) -> T::Wide<S> {
+    exp2_negative::<S, T>(simd, T::Wide::<S>::from_slice(simd, l) - top)
+}
