@@ -23,7 +23,7 @@ pub(super) struct Assigned<T: Real> {
     pub(super) statistics: Option<BatchStatistics<T>>,
     /// What those came from; `None` where they were added up from the scores.
     pub(super) moments: Option<Moments>,
-    /// What was added up on the way.
+    /// What `visit` added up.
     pub(super) sums: Buffer<T>,
 }
 

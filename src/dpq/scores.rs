@@ -240,13 +240,7 @@ impl<T: Real> Normalizer<T> {
     }
 
     /// A tensor of G x K x s: row j of every group times factor / sd\[j\].
-    pub(crate) fn over_sd(
-        &self,
-        pool: &Pool<T>,
-        shape: Shape,
-        rows: &[T],
-        factor: T,
-    ) -> Tensor<T> {
+    pub(crate) fn over_sd(&self, pool: &Pool<T>, shape: Shape, rows: &[T], factor: T) -> Tensor<T> {
         let mut scaled = Tensor::from_buffer(shape, pool.take(rows.len()));
         let s = rows.len() / (shape[0] * shape[1]);
         let parts = scaled.data_mut().chunks_exact_mut(s).zip(rows.chunks_exact(s));

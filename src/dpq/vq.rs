@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Nothing flows through the scores or their statistics, and the task reaches the codebook only
-//! through the regulariser.
+//! through the regulariser. The codewords' sums do not need dm: they are taken on the way forward,
+//! while the queries are near, and no row of queries or of codewords is read again on the way back.
 
 use super::assign::{Assigned, assign};
 use super::codes::{add_to_codewords, put_codewords};
@@ -26,7 +27,7 @@ use crate::kernels::reduce::dot;
 use crate::ops::Distinct;
 use crate::parallel;
 use crate::real::Real;
-use crate::tape::{Context, Op, Var};
+use crate::tape::{Context, Op, Pools, Var};
 use crate::tensor::{Buffer, Tensor};
 use fearless_simd::{Simd, dispatch};
 use std::ops::Range;
@@ -61,25 +62,9 @@ fn forward<'t, T: Real>(
     let (tape, table, codewords) = (queries.tape(), queries.value(), codebook.value());
     super::assert_shapes("vq", config, &table, ids, &[&codewords]);
     let score = Score::SquaredDistance;
-    let (groups, len, d) = (config.groups, codewords.data().len(), table.shape()[1]);
-    let stride = if config.shared { 0 } else { config.codebook_size };
-    let pools = tape.pools();
+    let (groups, len, pools) = (config.groups, codewords.data().len(), tape.pools());
     let pull = |distinct: &Distinct, rows: Range<usize>, codes: &[u32], sums: &mut [T]| {
-        let (pulls, sum) = sums.split_at_mut(len);
-        let (mut pull, mut squares) = (pools.values.take(d), 0.0);
-        dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-            for (u, codes) in rows.zip(codes.chunks_exact(groups)) {
-                put_codewords(codewords.data(), stride, codes, &mut pull);
-                let count = T::from_usize(distinct.count(u));
-                pull.iter_mut().zip(distinct.row(u, &table)).for_each(|(c, q)| *c -= *q);
-                squares += count.to_f64() * dot(&pull, &pull);
-                if count > T::ONE {
-                    pull.iter_mut().for_each(|pull| *pull *= count);
-                }
-                add_to_codewords(&pull, stride, codes, pulls);
-            }
-        }));
-        sum[0] += T::from_f64(squares);
+        add_pulls(pools, distinct, rows, &table, &codewords, codes, sums);
     };
     let found = assign(tape, score, normalization, groups, &table, ids, &codewords, len + 1, pull);
     let y = found.rows(tape, &codewords, groups);
@@ -91,11 +76,41 @@ fn forward<'t, T: Real>(
     Quantized { rows, regulariser: Some(regulariser), statistics }
 }
 
+/// Adds c\[u\] (C - q) of some rows to the sums of the codewords C that they chose, and all of
+/// c\[u\] ||C - q||^2 to the last sum.
+fn add_pulls<T: Real>(
+    pools: &Pools<T>,
+    distinct: &Distinct,
+    rows: Range<usize>,
+    table: &Tensor<T>,
+    codewords: &Tensor<T>,
+    codes: &[u32],
+    sums: &mut [T],
+) {
+    let (d, groups) = (table.shape()[1], codes.len() / rows.len());
+    let [codebooks, k, _] = codewords.shape()[..] else { unreachable!("checked by the caller") };
+    let stride = if codebooks == 1 { 0 } else { k };
+    let (of_codewords, of_squares) = sums.split_at_mut(codewords.data().len());
+    let (mut pull, mut squares) = (pools.values.take(d), 0.0);
+    dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+        for (u, codes) in rows.zip(codes.chunks_exact(groups)) {
+            let count = T::from_usize(distinct.count(u));
+            put_codewords(codewords.data(), stride, codes, &mut pull);
+            pull.iter_mut().zip(distinct.row(u, table)).for_each(|(c, q)| *c -= *q);
+            squares += count.to_f64() * dot(&pull, &pull);
+            if count > T::ONE {
+                pull.iter_mut().for_each(|pull| *pull *= count);
+            }
+            add_to_codewords(&pull, stride, codes, of_codewords);
+        }
+    }));
+    of_squares[0] += T::from_f64(squares);
+}
+
 struct Vq<T: Real> {
     beta: f64,
     distinct: Distinct,
-    /// Of every codeword, the sum of C - q over the tokens that chose it, G x K x s; then the sum of
-    /// all squares of these.
+    /// The sums of [`add_pulls`].
     pulls: Buffer<T>,
 }
 
