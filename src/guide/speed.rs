@@ -15,7 +15,8 @@
 //!
 //! Measured on one Zen 3 core with AVX2: forward and backward of SX, n 2048, d 512, D 64, K 32,
 //! V 32,000, with batch normalisation; medians of four runs of seven samples, with and without in
-//! turn; 17.2 ms with everything. `cargo bench --bench dpq -- --only "C sx"` and
+//! turn; 17.2 ms with everything, in a version that was about a tenth slower than today's:
+//! the factors are to be read roughly. `cargo bench --bench dpq -- --only "C sx"` and
 //! `cargo bench --bench vocabulary` measure the step as it is, the latter with gradients of rows and
 //! of the whole table. The other four ideas have no switch: they were taken out of the source by
 //! hand, in the way that each section ends with.
@@ -47,8 +48,8 @@
 //!
 //! The scores of one group and of as many tokens as a vector has lanes, K x 16 numbers in `f32`, stay
 //! in the first-level cache from the product that makes them to the one that uses them up. On the
-//! way back they are computed again, which is a fifth of the products. Without it what the backward pass makes, e and drh, was also kept whole, n x D x K
-//! each.
+//! way back they are computed again, which is a fifth of the products. Without it what the backward
+//! pass makes, e and drh, was also kept whole, n x D x K each.
 //!
 //! A panel holds one *token a lane*, so sums and maxima over codewords need no shuffles, and no lane
 //! idles however narrow a group is.

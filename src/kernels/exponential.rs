@@ -226,6 +226,23 @@ mod tests {
     }
 
     #[test]
+    fn powers_of_two_up_to_one() {
+        let exp2 = |x: f32| {
+            dispatch!(level(), simd => {
+                exp2_negative::<_, f32>(simd, <f32 as Real>::Wide::splat(simd, x))[0]
+            })
+        };
+        for i in 0..=126_000 {
+            let x = -0.001 * i as f32;
+            let exact = f64::from(x).exp2();
+            let error = (f64::from(exp2(x)) / exact - 1.0).abs();
+            assert!(error <= f64::from(f32::EPSILON), "{x}: {error}");
+        }
+        assert_eq!([0.0, -1.0, -126.0].map(exp2), [1.0, 0.5, f32::MIN_POSITIVE]);
+        assert_eq!([-127.0, -1e30, f32::NEG_INFINITY].map(exp2), [0.0; 3]);
+    }
+
+    #[test]
     fn infinities_nans_and_signs() {
         let x = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -0.0, 1e30];
         let mut y = [0.0; 5];
