@@ -93,18 +93,28 @@ fn tile<S: Simd, T: Real, const R: usize, const V: usize>(
             }
         }
     }
-    for r in 0..R {
-        let row = &mut c[r][column..];
-        for v in 0..V {
-            let at = v * T::LANES;
-            if at + T::LANES <= row.len() {
-                let row = &mut row[at..at + T::LANES];
+    // The sums stay in registers only where every index into them is known when this is compiled, so
+    // what reaches less far than the tile goes through memory of its own.
+    let width = V * T::LANES;
+    if c[..R].iter().all(|row| row.len() >= column + width) {
+        for r in 0..R {
+            let row = &mut c[r][column..][..width];
+            for v in 0..V {
+                let row = &mut row[v * T::LANES..][..T::LANES];
                 let old = if accumulate { T::Wide::<S>::from_slice(simd, row) } else { zero };
                 (old + sums[r][v]).store_slice(row);
-            } else {
-                for (lane, x) in row.iter_mut().skip(at).enumerate() {
-                    *x = if accumulate { *x } else { T::ZERO } + sums[r][v][lane];
-                }
+            }
+        }
+    } else {
+        let mut edge = [[zero; V]; R];
+        for r in 0..R {
+            for v in 0..V {
+                edge[r][v] = zero + sums[r][v];
+            }
+        }
+        for (row, sums) in c.iter_mut().zip(&edge) {
+            for (x, sum) in row[column..].iter_mut().zip(sums.iter().flat_map(|v| v.as_slice())) {
+                *x = if accumulate { *x } else { T::ZERO } + *sum;
             }
         }
     }
