@@ -219,10 +219,13 @@ fn add<T: Real, const S: usize>(row: &[T], stride: usize, codes: &[u32], sums: &
     let (parts, sums) = (row.as_chunks::<S>().0, sums.as_chunks_mut::<S>().0);
     let mut first = 0;
     for (part, &code) in parts.iter().zip(codes) {
+        // By value, so that a part is added in vectors: the two slices might be one for all LLVM knows.
         let sum = &mut sums[first + code as usize];
+        let (mut total, part) = (*sum, *part);
         for t in 0..S {
-            sum[t] += part[t];
+            total[t] += part[t];
         }
+        *sum = total;
         first += stride;
     }
 }

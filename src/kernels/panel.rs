@@ -44,14 +44,15 @@ pub(crate) fn scatter<'a, S: Simd, T: Real>(
 ) {
     let mut lane = 0;
     while tokens.len() >= SQUARE {
-        let mut rows = [(); SQUARE].map(|()| tokens.next().expect("as many as were counted"));
+        let mut next = || tokens.next().expect("as many as were counted");
+        let mut rows = [next(), next(), next(), next()];
         let whole = rows[0].len() / SQUARE;
         let (panel, rest) = panel.split_at(whole * SQUARE * T::LANES);
         for (i, panel) in panel.chunks_exact(SQUARE * T::LANES).enumerate() {
             let four = |t: usize| std::array::from_fn(|r| panel[t * T::LANES + lane + r]);
             let turned = square(simd, [&four(0), &four(1), &four(2), &four(3)]);
-            for (row, four) in rows.iter_mut().zip(turned) {
-                row[i * SQUARE..][..SQUARE].copy_from_slice(&four);
+            for r in 0..SQUARE {
+                rows[r][i * SQUARE..][..SQUARE].copy_from_slice(&turned[r]);
             }
         }
         for (t, panel) in rest.chunks_exact(T::LANES).enumerate() {

@@ -27,7 +27,8 @@ pub(crate) fn transpose<'a, S: Simd, T: Real>(
         let block = first..length.min(first + BLOCK);
         let into = &mut into[first * width..block.end * width];
         for r in (0..fours).step_by(SQUARE) {
-            let [a, b, c, d] = [0, 1, 2, 3].map(|i| row(r + i)[block.clone()].as_chunks());
+            let part = |r| row(r)[block.start..block.end].as_chunks();
+            let (a, b, c, d) = (part(r), part(r + 1), part(r + 2), part(r + 3));
             let whole = a.0.len();
             let (squares, rest) = into.split_at_mut(whole * SQUARE * width);
             let rows = [a.0, &b.0[..whole], &c.0[..whole], &d.0[..whole]];
