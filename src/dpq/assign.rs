@@ -88,8 +88,7 @@ impl<T: Real> Assigned<T> {
     /// The rows that the codes stand for, one a token.
     pub(super) fn rows(&self, tape: &Tape<T>, values: &Tensor<T>, groups: usize) -> Tensor<T> {
         let mut rows = tape.buffer([self.distinct.total(), groups * values.shape()[2]]);
-        let slots = self.distinct.slots(&tape.pools().ids);
-        decode(values, &self.codes, &slots, groups, rows.data_mut());
+        decode(values, &self.codes, &self.distinct.slots, groups, rows.data_mut());
         rows
     }
 }

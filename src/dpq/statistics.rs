@@ -63,9 +63,11 @@ pub(crate) fn statistics<T: Real>(
         let [mut x, mut weighted] = [(); 2].map(|()| pools.values.take(BLOCK * width));
         let mut q = pools.values.take(BLOCK * groups_of_tile(s) * s);
         let mut products = pools.values.take(width * width);
+        products.fill(T::ZERO);
         for first in rows.clone().step_by(BLOCK) {
             let block = first..rows.end.min(first + BLOCK);
-            let len = panel::tokens::<T>(block.clone()).len() * width * T::LANES;
+            let counts = distinct.weights(&pools.values, block.clone());
+            let len = counts.len() * width;
             for tile in queries.tiles() {
                 let columns = tile.len() * s;
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
@@ -74,13 +76,14 @@ pub(crate) fn statistics<T: Real>(
                         let panels = q
                             .chunks_exact(columns * T::LANES)
                             .zip(x.chunks_exact_mut(width * T::LANES))
-                            .zip(weighted.chunks_exact_mut(width * T::LANES));
-                        for (tokens, ((q, x), weighted)) in panel::tokens::<T>(block.clone()).zip(panels) {
+                            .zip(weighted.chunks_exact_mut(width * T::LANES))
+                            .zip(counts.chunks_exact(T::LANES));
+                        for (((q, x), weighted), counts) in panels {
                             let q = &q[part * T::LANES..][..s * T::LANES];
                             centred(simd, q, &centre[g * s..][..s], x);
-                            panel::scale(simd, x, &distinct.weights(tokens), weighted);
+                            panel::scale(simd, x, counts, weighted);
                         }
-                        panel::outer(simd, (&weighted[..len], width), (&x[..len], width), &mut products);
+                        panel::outer_lower(simd, &weighted[..len], &x[..len], width, &mut products);
                         let sums = &mut sums[g * width * width..][..width * width];
                         sums.iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);
                     }
@@ -98,7 +101,7 @@ pub(crate) fn statistics<T: Real>(
     let mut variances = pools.moments.take(groups * k);
     let (mut keys, mut row) = (pools.moments.take(s * k), pools.moments.take(k));
     for g in 0..groups {
-        let sums = |a: usize, b: usize| second[(g * width + a) * width + b] / total;
+        let sums = |a: usize, b: usize| second[(g * width + a.max(b)) * width + a.min(b)] / total;
         let covariance = &mut moments.covariance[g * s * s..][..s * s];
         let centre = &centre[g * s..][..s];
         let off = |t: usize| sums(one, t);
@@ -249,13 +252,13 @@ fn from_scores<T: Real>(
     let mean_of = |f: &(dyn Fn(T, usize) -> T + Sync)| {
         let mut sums = weighted_sums(pools, queries, k, |rows, sums| {
             for tokens in panel::tokens::<T>(rows) {
-                let weights = distinct.weights::<T>(tokens.clone());
+                let weights = distinct.weights(&pools.values, tokens.clone());
                 for g in 0..queries.groups {
                     let scores = scores_of(tokens.clone(), g);
                     for (j, (sum, scores)) in
                         sums.iter_mut().zip(scores.chunks_exact(T::LANES)).enumerate()
                     {
-                        let terms = scores.iter().zip(&weights).take(tokens.len());
+                        let terms = scores.iter().zip(&*weights).take(tokens.len());
                         *sum = terms.fold(*sum, |sum, (&r, &weight)| sum + weight * f(r, j));
                     }
                 }

@@ -193,14 +193,16 @@ impl<T: Real> Sx<T> {
     }
 }
 
-/// dp <- drh = p (dp - sum p dp) rate for a panel, with p = e / total.
+/// dp <- drh = p (dp - sum p dp) rate for a panel, with p = e / total and inner = sum e dp.
 #[inline(always)]
-fn softmax_rule<S: Simd, T: Real>(simd: S, e: &[T], total: T::Wide<S>, rate: T, dp: &mut [T]) {
-    let mut inner = T::Wide::<S>::splat(simd, T::ZERO);
-    for (e, dp) in e.chunks_exact(T::LANES).zip(dp.chunks_exact(T::LANES)) {
-        let dp = T::Wide::<S>::from_slice(simd, dp);
-        inner = T::Wide::<S>::from_slice(simd, e).mul_add(dp, inner);
-    }
+fn softmax_rule<S: Simd, T: Real>(
+    simd: S,
+    e: &[T],
+    total: T::Wide<S>,
+    inner: T::Wide<S>,
+    rate: T,
+    dp: &mut [T],
+) {
     let (mean, factor) = (inner / total, T::Wide::<S>::splat(simd, rate) / total);
     for (e, dp) in e.chunks_exact(T::LANES).zip(dp.chunks_exact_mut(T::LANES)) {
         let off = T::Wide::<S>::from_slice(simd, dp) - mean;
@@ -310,11 +312,15 @@ impl<T: Real> Backward<'_, T> {
                                 let off = &mut off[p * (s + 1) * T::LANES..][..(s + 1) * T::LANES];
                                 centred(simd, q, &centre[g * s..][..s], off);
                                 let total = logits.powers(simd, g, q, &mut e);
-                                panel::product(simd, value_book.columns(g), k, upstream, drh);
-                                if entropy != 0.0 {
+                                let values = value_book.columns(g);
+                                let inner = if entropy == 0.0 {
+                                    panel::product_and_dot(simd, values, k, upstream, &e, drh)
+                                } else {
+                                    panel::product(simd, values, k, upstream, drh);
                                     self.entropy_rule(tokens.clone(), g, entropy, &e, drh);
-                                }
-                                softmax_rule(simd, &e, total, rate, drh);
+                                    panel::dot(simd, &e, drh)
+                                };
+                                softmax_rule(simd, &e, total, inner, rate, drh);
                                 let at = (tokens.start - rows.start) * d + g * s * T::LANES;
                                 panel::product(simd, scaled, s, drh, &mut dq[at..][..s * T::LANES]);
                             }
@@ -477,7 +483,7 @@ impl<T: Real> Backward<'_, T> {
                     match linear {
                         None => whole.copy_from_slice(dq),
                         Some(linear) => {
-                            let weights = op.distinct.weights::<T>(tokens.clone());
+                            let weights = op.distinct.weights(&pools.values, tokens.clone());
                             for tile in queries.tiles() {
                                 queries.panels(simd, tokens.clone(), tile.clone(), &mut q);
                                 for (g, q) in tile.zip(q.chunks_exact(width)) {
@@ -520,14 +526,14 @@ impl<T: Real> Backward<'_, T> {
             let [mut q, mut share] = [(); 2].map(|()| pools.values.take(s * T::LANES));
             let (mut dr, mut products) = (pools.values.take(k * T::LANES), pools.values.take(k * s));
             for (tokens, dq) in panel::tokens::<T>(rows).zip(dq.chunks_mut(T::LANES * d)) {
-                let weights = op.distinct.weights::<T>(tokens.clone());
+                let weights = op.distinct.weights(&pools.values, tokens.clone());
                 for (g, dq) in dq.chunks_exact_mut(s * T::LANES).enumerate() {
                     let book = op.codebook.of(g) * k * s..(op.codebook.of(g) + 1) * k * s;
                     dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
                         queries.panels(simd, tokens.clone(), g..g + 1, &mut q);
                         score(simd, Score::Dot, &op.codebook, g, &q, &mut dr);
                         for (j, dr) in dr.chunks_exact_mut(T::LANES).enumerate() {
-                            for (dr, &weight) in dr.iter_mut().zip(&weights) {
+                            for (dr, &weight) in dr.iter_mut().zip(&*weights) {
                                 *dr = -weight * (a[j] + b[j] * (*dr - op.normalizer.means[j]));
                             }
                         }

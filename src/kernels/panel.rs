@@ -114,6 +114,43 @@ pub(crate) fn product<S: Simd, T: Real>(
     );
 }
 
+/// [`product`], and the [`dot`] of e and its result.
+#[inline(always)]
+pub(crate) fn product_and_dot<S: Simd, T: Real>(
+    simd: S,
+    matrix: &[T],
+    height: usize,
+    x: &[T],
+    e: &[T],
+    out: &mut [T],
+) -> T::Wide<S> {
+    let mut total = T::Wide::<S>::splat(simd, T::ZERO);
+    product_with::<S, T, false>(
+        simd,
+        matrix,
+        height,
+        x,
+        out,
+        #[inline(always)]
+        |a, sum| {
+            total =
+                T::Wide::<S>::from_slice(simd, &e[a * T::LANES..][..T::LANES]).mul_add(sum, total);
+            sum
+        },
+    );
+    total
+}
+
+/// sum over a of x\[a\] y\[a\], of every token.
+#[inline(always)]
+pub(crate) fn dot<S: Simd, T: Real>(simd: S, x: &[T], y: &[T]) -> T::Wide<S> {
+    let mut total = T::Wide::<S>::splat(simd, T::ZERO);
+    for (x, y) in x.chunks_exact(T::LANES).zip(y.chunks_exact(T::LANES)) {
+        total = T::Wide::<S>::from_slice(simd, x).mul_add(T::Wide::<S>::from_slice(simd, y), total);
+    }
+    total
+}
+
 /// out\[a\] = finish(a, sum over p of matrix\[p\]\[a\] x\[p\]), for one panel: `matrix` depth x height,
 /// `x` depth rows, `out` `height` rows. With `PRECISE` every product is added with one rounding on every
 /// instruction set: the same bits everywhere.
@@ -175,18 +212,57 @@ fn product_rows<S: Simd, T: Real, const PRECISE: bool, const R: usize>(
 #[inline(always)]
 pub(crate) fn outer<S: Simd, T: Real>(
     simd: S,
-    (left, height): (&[T], usize),
-    (right, width): (&[T], usize),
+    left: (&[T], usize),
+    right: (&[T], usize),
     out: &mut [T],
 ) {
+    outer_up_to(
+        simd,
+        left,
+        right,
+        out,
+        #[inline(always)]
+        |_| right.1,
+    );
+}
+
+/// [`outer`] where only b <= a is wanted; what is above the diagonal may be written or not.
+#[inline(always)]
+pub(crate) fn outer_lower<S: Simd, T: Real>(
+    simd: S,
+    left: &[T],
+    right: &[T],
+    width: usize,
+    out: &mut [T],
+) {
+    outer_up_to(
+        simd,
+        (left, width),
+        (right, width),
+        out,
+        #[inline(always)]
+        |end| end,
+    );
+}
+
+/// Of the rows before `end`, a few at a time, the first `columns(end)` columns.
+#[inline(always)]
+fn outer_up_to<S: Simd, T: Real>(
+    simd: S,
+    left: (&[T], usize),
+    right: (&[T], usize),
+    out: &mut [T],
+    columns: impl Fn(usize) -> usize,
+) {
     let most = if const { is_wide::<S>() } { 4 } else { 2 };
-    for (first, n) in even(height, most) {
+    for (row, n) in even(left.1, most) {
+        let columns = columns(row + n);
         match n {
-            1 => outer_rows::<S, T, 1>(simd, (left, height), (right, width), out, first),
-            2 => outer_rows::<S, T, 2>(simd, (left, height), (right, width), out, first),
+            1 => outer_rows::<S, T, 1>(simd, left, right, out, row, columns),
+            2 => outer_rows::<S, T, 2>(simd, left, right, out, row, columns),
             _ if const { !is_wide::<S>() } => unreachable!("at most 2"),
-            3 => outer_rows::<S, T, 3>(simd, (left, height), (right, width), out, first),
-            _ => outer_rows::<S, T, 4>(simd, (left, height), (right, width), out, first),
+            3 => outer_rows::<S, T, 3>(simd, left, right, out, row, columns),
+            _ => outer_rows::<S, T, 4>(simd, left, right, out, row, columns),
         }
     }
 }
@@ -198,12 +274,13 @@ fn outer_rows<S: Simd, T: Real, const R: usize>(
     right: (&[T], usize),
     out: &mut [T],
     row: usize,
+    columns: usize,
 ) {
-    for (first, n) in even(right.1, 3) {
+    for (column, n) in even(columns, 3) {
         match n {
-            1 => outer_block::<S, T, R, 1>(simd, left, right, out, [row, first]),
-            2 => outer_block::<S, T, R, 2>(simd, left, right, out, [row, first]),
-            _ => outer_block::<S, T, R, 3>(simd, left, right, out, [row, first]),
+            1 => outer_block::<S, T, R, 1>(simd, left, right, out, [row, column]),
+            2 => outer_block::<S, T, R, 2>(simd, left, right, out, [row, column]),
+            _ => outer_block::<S, T, R, 3>(simd, left, right, out, [row, column]),
         }
     }
 }

@@ -3,7 +3,6 @@
 use super::reduce::around;
 use crate::error::Error;
 use crate::kernels::level;
-use crate::kernels::panel::MOST_LANES;
 use crate::parallel;
 use crate::real::{Element, Real};
 use crate::tape::{Context, Op, Pools, Tape, Var};
@@ -13,8 +12,11 @@ use std::ops::Range;
 
 /// The distinct ones among some ids, and where each occurs.
 pub(crate) struct Distinct {
-    /// The distinct ids, increasing.
+    /// The distinct ids, in the order in which they come up first: what belongs to one after the
+    /// other then lies one after the other in what belongs to the positions.
     pub(crate) ids: Buffer<u32>,
+    /// For every position, which distinct id stands there.
+    pub(crate) slots: Buffer<u32>,
     /// All positions, those of the first id first, in order.
     positions: Buffer<u32>,
     /// Where in `positions` those of each id end.
@@ -22,11 +24,11 @@ pub(crate) struct Distinct {
 }
 
 impl Distinct {
-    /// Sorts the ids. Those outside `0..height` are reported to the tape, which then fails, and
-    /// count as 0 until it does.
+    /// Finds equal ids by sorting them. Those outside `0..height` are reported to the tape, which
+    /// then fails, and count as 0 until it does.
     pub(crate) fn new<T: Real>(tape: &Tape<T>, ids: &[u32], height: usize) -> Distinct {
-        let pool = &tape.pools().ids;
-        let mut valid = pool.take(ids.len());
+        let room = || tape.pools().ids.take(ids.len());
+        let mut valid = room();
         for (valid, &id) in valid.iter_mut().zip(ids) {
             *valid = if (id as usize) < height {
                 id
@@ -35,22 +37,42 @@ impl Distinct {
                 0
             };
         }
-        let mut positions = pool.take(ids.len());
+        let mut positions = room();
         positions.iter_mut().enumerate().for_each(|(i, position)| *position = i as u32);
         positions.sort_unstable_by_key(|&i| (valid[i as usize], i));
-        let (mut distinct, mut ends) = (pool.take(ids.len()), pool.take(ids.len()));
-        let mut n = 0;
+
+        // Of every position the first one of the same id, and then that one's slot.
+        let (mut slots, mut first) = (room(), 0);
         for (at, &i) in positions.iter().enumerate() {
-            let id = valid[i as usize];
-            if n == 0 || distinct[n - 1] != id {
-                distinct[n] = id;
-                n += 1;
+            if at == 0 || valid[i as usize] != valid[first as usize] {
+                first = i;
             }
-            ends[n - 1] = at as u32 + 1;
+            slots[i as usize] = first;
+        }
+        let (mut distinct, mut ends, mut n) = (room(), room(), 0);
+        for i in 0..ids.len() {
+            if slots[i] as usize == i {
+                (slots[i], distinct[n], ends[n]) = (n as u32, valid[i], 0);
+                n += 1;
+            } else {
+                slots[i] = slots[slots[i] as usize];
+            }
+            ends[slots[i] as usize] += 1;
         }
         distinct.truncate(n);
         ends.truncate(n);
-        Distinct { ids: distinct, positions, ends }
+
+        // From how many there are to where they start, and on to where they end.
+        let mut start = 0;
+        for end in ends.iter_mut() {
+            start += std::mem::replace(end, start);
+        }
+        for (i, &slot) in slots.iter().enumerate() {
+            let end = &mut ends[slot as usize];
+            positions[*end as usize] = i as u32;
+            *end += 1;
+        }
+        Distinct { ids: distinct, slots, positions, ends }
     }
 
     /// How many ids there are, repetitions included.
@@ -80,22 +102,11 @@ impl Distinct {
         room
     }
 
-    /// For every position, which distinct id stands there.
-    pub(crate) fn slots(&self, pool: &Pool<u32>) -> Buffer<u32> {
-        let mut slots = pool.take(self.total());
-        for u in 0..self.ids.len() {
-            self.positions(u).iter().for_each(|&i| slots[i as usize] = u as u32);
-        }
-        slots
-    }
-
-    /// How often the distinct ids of a panel occur; 0 in lanes without one.
-    #[inline(always)]
-    pub(crate) fn weights<T: Real>(&self, ids: Range<usize>) -> [T; MOST_LANES] {
-        let mut weights = [T::ZERO; MOST_LANES];
-        for (weight, u) in weights.iter_mut().zip(ids) {
-            *weight = T::from_usize(self.count(u));
-        }
+    /// How often some distinct ids occur; 0 in the lanes of their panels that are left over.
+    pub(crate) fn weights<T: Real>(&self, pool: &Pool<T>, ids: Range<usize>) -> Buffer<T> {
+        let mut weights = pool.take(ids.len().next_multiple_of(T::LANES));
+        weights.fill(T::ZERO);
+        weights.iter_mut().zip(ids).for_each(|(weight, u)| *weight = T::from_usize(self.count(u)));
         weights
     }
 
@@ -379,8 +390,8 @@ mod tests {
         assert_eq!(y.value(), Tensor::from([[5.0, 6.0], [1.0, 2.0], [5.0, 6.0]]));
         let grads = tape.backward(y.sum()).unwrap();
         let Some(Gradient::Rows(rows)) = grads.get(table) else { panic!("dense") };
-        assert_eq!(&rows.ids[..], &[0, 2]);
-        assert_eq!(rows.rows, Tensor::from([[1.0, 1.0], [2.0, 2.0]]));
+        assert_eq!(&rows.ids[..], &[2, 0]);
+        assert_eq!(rows.rows, Tensor::from([[2.0, 2.0], [1.0, 1.0]]));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub enum Gradient<T: Real> {
 /// The gradient of a matrix that has non-zero rows only at `ids`.
 #[derive(Clone, Debug)]
 pub struct Rows<T: Real> {
-    /// Which rows: strictly increasing.
+    /// Which rows, each once.
     pub ids: Buffer<u32>,
     /// Their gradients, ids.len() x width.
     pub rows: Tensor<T>,
@@ -40,6 +40,21 @@ impl<T: Real> Rows<T> {
         dense
     }
 
+    /// The rows in the order of their ids.
+    fn increasing(&self, pool: &Pool<u32>) -> Buffer<u32> {
+        let mut order = pool.take(self.ids.len());
+        order.iter_mut().enumerate().for_each(|(i, row)| *row = i as u32);
+        order.sort_unstable_by_key(|&row| self.ids[row as usize]);
+        order
+    }
+
+    /// The id and the row that come at a place of an order; past its end an id above all others.
+    fn nth(&self, order: &[u32], at: usize) -> (u32, &[T]) {
+        let Some(&row) = order.get(at) else { return (u32::MAX, &[]) };
+        let (row, width) = (row as usize, self.rows.shape()[1]);
+        (self.ids[row], &self.rows.data()[row * width..(row + 1) * width])
+    }
+
     fn add_to(&self, dense: &mut [T]) {
         let width = self.rows.shape()[1];
         for (id, row) in self.iter() {
@@ -49,22 +64,21 @@ impl<T: Real> Rows<T> {
 
     /// The sum of two: both sides' rows in the order of their ids, equal ids added.
     fn merge(self, other: Rows<T>, ids: &Pool<u32>, rows: &Pool<T>) -> Rows<T> {
-        let width = self.rows.shape()[1];
-        let bound = self.ids.len() + other.ids.len();
+        let (left, right) = (self.increasing(ids), other.increasing(ids));
+        let (width, bound) = (self.rows.shape()[1], left.len() + right.len());
         let (mut ids, mut sums) = (ids.take(bound), rows.take(bound * width));
         let (mut i, mut j, mut n) = (0, 0, 0);
-        while i < self.ids.len() || j < other.ids.len() {
-            let left = self.ids.get(i).copied().unwrap_or(u32::MAX);
-            let right = other.ids.get(j).copied().unwrap_or(u32::MAX);
-            ids[n] = left.min(right);
+        while i < left.len() || j < right.len() {
+            let (a, b) = (self.nth(&left, i), other.nth(&right, j));
+            ids[n] = a.0.min(b.0);
             let sum = &mut sums[n * width..(n + 1) * width];
             sum.fill(T::ZERO);
-            if left <= right {
-                add(sum, &self.rows.data()[i * width..(i + 1) * width]);
+            if a.0 <= b.0 {
+                add(sum, a.1);
                 i += 1;
             }
-            if right <= left {
-                add(sum, &other.rows.data()[j * width..(j + 1) * width]);
+            if b.0 <= a.0 {
+                add(sum, b.1);
                 j += 1;
             }
             n += 1;
@@ -195,7 +209,7 @@ mod tests {
             })
         };
         let (ids, values) = (Pool::default(), Pool::default());
-        let a = rows(&[1, 3], &[1.0, 2.0, 3.0, 4.0]);
+        let a = rows(&[3, 1], &[3.0, 4.0, 1.0, 2.0]);
         let b = rows(&[0, 3, 4], &[5.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
         let Gradient::Rows(sum) = a.clone().plus(b.clone(), &ids, &values) else { panic!("dense") };
         assert_eq!(&sum.ids[..], &[0, 1, 3, 4]);
