@@ -6,6 +6,7 @@
 //! are therefore the same everywhere.
 
 use super::BATCH_NORM_EPS;
+use crate::kernels::transpose::transpose;
 use crate::kernels::{level, panel};
 use crate::ops::BatchStatistics;
 use crate::parallel;
@@ -104,7 +105,13 @@ impl<'a, T: Real> Queries<'a, T> {
         let columns = groups.start * s..groups.end * s;
         let panels = panels.chunks_exact_mut(columns.len() * T::LANES);
         for (tokens, panel) in panel::tokens::<T>(rows).zip(panels) {
-            panel::gather(simd, tokens, |row| &self.row(row)[columns.clone()], panel);
+            panel::gather(
+                simd,
+                tokens,
+                #[inline(always)]
+                |row| &self.row(row)[columns.start..columns.end],
+                panel,
+            );
         }
     }
 }
@@ -131,13 +138,18 @@ impl<T: Real> Codebook<T> {
         let mut columns = pool.take(codebooks * width * size);
         let mut squares = pool.take(codebooks * size);
         squares.fill(T::ZERO);
-        for (i, codeword) in codewords.rows().enumerate() {
-            let (g, j) = (i / size, i % size);
-            for (t, &x) in codeword.iter().enumerate() {
-                columns[(g * width + t) * size + j] = x;
-                squares[i] = x.mul_add(x, squares[i]);
+        let codeword = |i: usize| &codewords.data()[i * width..(i + 1) * width];
+        dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+            let books = columns.chunks_exact_mut(width * size).zip(squares.chunks_exact_mut(size));
+            for (g, (columns, squares)) in books.enumerate() {
+                transpose(simd, size, #[inline(always)] |j| codeword(g * size + j), columns, size);
+                for column in columns.chunks_exact(size) {
+                    for (square, &x) in squares.iter_mut().zip(column) {
+                        *square = x.mul_add(x, *square);
+                    }
+                }
             }
-        }
+        }));
         Codebook { codebooks, size, width, columns, squares }
     }
 

@@ -365,11 +365,16 @@ impl<T: Real> Backward<'_, T> {
             let codes = &op.codes[u * op.config.groups..][groups.clone()];
             add_to_codewords(part, stride, codes, &mut part_values[first..]);
         }
-        let sum_of = |u: usize| match op.distinct.positions(u) {
-            [only] => row(*only),
-            _ => &sums[(u - tokens.start) * columns.len()..][..columns.len()],
-        };
-        panel::gather(simd, tokens.clone(), sum_of, upstream);
+        panel::gather(
+            simd,
+            tokens.clone(),
+            #[inline(always)]
+            |u| match op.distinct.positions(u) {
+                [only] => row(*only),
+                _ => &sums[(u - tokens.start) * columns.len()..][..columns.len()],
+            },
+            upstream,
+        );
     }
 
     /// dp\[j\] -= weight c (log(p + 1e-10) + w / (p + 1e-10)) for a panel, with p = e / sum e and w
@@ -429,7 +434,7 @@ impl<T: Real> Backward<'_, T> {
             for g in (0..groups).filter(|&g| codebook.of(g) == book) {
                 let mean = &moments.mean[g * s..][..s];
                 let covariance = &moments.covariance[g * s * s..][..s * s];
-                for (j, dkey) in dkeys.chunks_exact_mut(s).enumerate() {
+                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || for (j, dkey) in dkeys.chunks_exact_mut(s).enumerate() {
                     let key = &self.keys.data()[(book * k + j) * s..][..s];
                     product.fill(0.0);
                     for (row, key) in covariance.chunks_exact(s).zip(key) {
@@ -442,7 +447,7 @@ impl<T: Real> Backward<'_, T> {
                     for ((dkey, mean), product) in dkey.iter_mut().zip(mean).zip(&product) {
                         *dkey += T::from_f64(of_mean * mean - of_product * product);
                     }
-                }
+                }));
             }
         });
     }
@@ -454,14 +459,14 @@ impl<T: Real> Backward<'_, T> {
         parallel::for_each_chunk(&mut matrices, (s + 1) * s, |g, matrix| {
             let mut sums = self.pools.moments.take((s + 1) * s);
             sums.fill(0.0);
-            for j in 0..k {
+            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || for j in 0..k {
                 let key = &self.keys.data()[(codebook.of(g) * k + j) * s..][..s];
                 let constant = slopes.a[j] + slopes.b[j] * self.off_mean(g, j);
                 let of_rows = key.iter().map(|key| slopes.b[j] * key.to_f64()).chain([constant]);
                 for (sums, factor) in sums.chunks_exact_mut(s).zip(of_rows) {
                     sums.iter_mut().zip(key).for_each(|(sum, key)| *sum += factor * key.to_f64());
                 }
-            }
+            }));
             matrix.iter_mut().zip(&*sums).for_each(|(out, sum)| *out = T::from_f64(-sum));
         });
         matrices

@@ -32,7 +32,14 @@ pub(crate) fn gather<'a, S: Simd, T: Real>(
     if tokens.len() < T::LANES {
         panel.fill(T::ZERO);
     }
-    transpose(simd, tokens.len(), |r| row(tokens.start + r), panel, T::LANES);
+    transpose(
+        simd,
+        tokens.len(),
+        #[inline(always)]
+        |r| row(tokens.start + r),
+        panel,
+        T::LANES,
+    );
 }
 
 /// The opposite of [`gather`]: writes the lanes of a panel to the tokens' own rows.

@@ -4,6 +4,7 @@
 
 use crate::real::Real;
 use fearless_simd::{Simd, prelude::*};
+use std::ops::Range;
 
 /// Rows and columns of a square.
 pub(crate) const SQUARE: usize = 4;
@@ -21,14 +22,14 @@ pub(crate) fn transpose<'a, S: Simd, T: Real>(
     into: &mut [T],
     width: usize,
 ) {
-    let fours = rows / SQUARE * SQUARE;
+    let whole_rows = rows / SQUARE * SQUARE;
     let length = if rows > 0 { row(0).len() } else { 0 };
     for first in (0..length).step_by(BLOCK) {
         let block = first..length.min(first + BLOCK);
         let into = &mut into[first * width..block.end * width];
-        for r in (0..fours).step_by(SQUARE) {
-            let part = |r| row(r)[block.start..block.end].as_chunks();
-            let (a, b, c, d) = (part(r), part(r + 1), part(r + 2), part(r + 3));
+        for r in (0..whole_rows).step_by(SQUARE) {
+            let (a, b) = (fours(row(r), &block), fours(row(r + 1), &block));
+            let (c, d) = (fours(row(r + 2), &block), fours(row(r + 3), &block));
             let whole = a.0.len();
             let (squares, rest) = into.split_at_mut(whole * SQUARE * width);
             let rows = [a.0, &b.0[..whole], &c.0[..whole], &d.0[..whole]];
@@ -43,12 +44,18 @@ pub(crate) fn transpose<'a, S: Simd, T: Real>(
                 into[r..r + SQUARE].copy_from_slice(&[a.1[t], b.1[t], c.1[t], d.1[t]]);
             }
         }
-        for r in fours..rows {
+        for r in whole_rows..rows {
             for (into, &x) in into.chunks_exact_mut(width).zip(&row(r)[block.clone()]) {
                 into[r] = x;
             }
         }
     }
+}
+
+/// Part of a row, four elements at a time, and what is left.
+#[inline(always)]
+fn fours<'a, T>(row: &'a [T], part: &Range<usize>) -> (&'a [[T; SQUARE]], &'a [T]) {
+    row[part.start..part.end].as_chunks()
 }
 
 /// A square's columns for its rows.
