@@ -65,27 +65,51 @@ pub(crate) fn for_each_chunk<T: Send>(
     for_each_pair((data, size), (&mut units, 1), |i, chunk, _| f(i, chunk));
 }
 
+/// [`for_each_chunk`] from the last chunk to the first: after a pass from the first to the last,
+/// what is wanted next is still in a cache.
+pub(crate) fn for_each_chunk_back<T: Send>(
+    data: &mut [T],
+    size: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let mut units = vec![(); data.len().div_ceil(size.max(1))];
+    for_each_pair_back((data, size), (&mut units, 1), |i, chunk, _| f(i, chunk));
+}
+
 /// Calls `f(i, a, b)` for the consecutive chunks of two slices, each with its chunks' size.
 pub(crate) fn for_each_pair<A: Send, B: Send>(
     (a, size_a): (&mut [A], usize),
     (b, size_b): (&mut [B], usize),
     f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
-    let (size_a, size_b) = (size_a.max(1), size_b.max(1));
-    assert_eq!(a.len().div_ceil(size_a), b.len().div_ceil(size_b), "chunks of both sides");
-    pairs_from(0, (a, size_a), (b, size_b), &f);
+    pairs_from(0, (a, size_a), (b, size_b), false, &f);
+}
+
+/// [`for_each_pair`] from the last chunks to the first, as [`for_each_chunk_back`].
+pub(crate) fn for_each_pair_back<A: Send, B: Send>(
+    (a, size_a): (&mut [A], usize),
+    (b, size_b): (&mut [B], usize),
+    f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
+) {
+    pairs_from(0, (a, size_a), (b, size_b), true, &f);
 }
 
 fn pairs_from<A: Send, B: Send>(
     first: usize,
     (a, size_a): (&mut [A], usize),
     (b, size_b): (&mut [B], usize),
+    back: bool,
     f: &(impl Fn(usize, &mut [A], &mut [B]) + Sync),
 ) {
+    let (size_a, size_b) = (size_a.max(1), size_b.max(1));
     let chunks = a.len().div_ceil(size_a);
+    assert_eq!(chunks, b.len().div_ceil(size_b), "chunks of both sides");
     if threads() == 1 || chunks <= 1 {
-        for (i, (a, b)) in a.chunks_mut(size_a).zip(b.chunks_mut(size_b)).enumerate() {
-            f(first + i, a, b);
+        let pairs = a.chunks_mut(size_a).zip(b.chunks_mut(size_b)).enumerate();
+        if back {
+            pairs.rev().for_each(|(i, (a, b))| f(first + i, a, b));
+        } else {
+            pairs.for_each(|(i, (a, b))| f(first + i, a, b));
         }
         return;
     }
@@ -93,8 +117,8 @@ fn pairs_from<A: Send, B: Send>(
     let (left_a, right_a) = a.split_at_mut(middle * size_a);
     let (left_b, right_b) = b.split_at_mut(middle * size_b);
     join(
-        || pairs_from(first, (left_a, size_a), (left_b, size_b), f),
-        || pairs_from(first + middle, (right_a, size_a), (right_b, size_b), f),
+        || pairs_from(first, (left_a, size_a), (left_b, size_b), back, f),
+        || pairs_from(first + middle, (right_a, size_a), (right_b, size_b), back, f),
     );
 }
 
@@ -111,8 +135,12 @@ mod tests {
                     chunk.iter_mut().for_each(|x| *x += i + 1)
                 });
                 for_each(&mut data, |i, x| *x = *x * 10_000 + i);
+                for_each_chunk_back(&mut data, 7, |i, chunk| {
+                    chunk.iter_mut().for_each(|x| *x += 1_000_000_000 * i)
+                });
             });
-            assert!(data.iter().enumerate().all(|(i, &x)| x == (i / 10 + 1) * 10_000 + i));
+            let expected = |i: usize| i / 7 * 1_000_000_000 + (i / 10 + 1) * 10_000 + i;
+            assert!(data.iter().enumerate().all(|(i, &x)| x == expected(i)));
         }
     }
 }

@@ -39,14 +39,17 @@ pub(crate) fn groups_of_tile(s: usize) -> usize {
     (128 / s).max(1)
 }
 
-/// Pieces that rows are worked on in, unless they come out too short to be worth it, or too long for
-/// single precision.
+/// Pieces that rows are worked on in, unless they come out shorter than [`SHORTEST`], where adding
+/// up the pieces takes its time, or longer than [`LONGEST`], for single precision's sake.
 const PIECES: usize = 8;
+const SHORTEST: usize = 96;
+const LONGEST: usize = 512;
 
 /// How many rows are added up first before the pieces are, which is part of the result's bits, and
 /// room for `len` sums of every piece.
 pub(crate) fn pieces<T: Real>(pool: &Pool<T>, rows: usize, len: usize) -> (usize, Buffer<T>) {
-    let piece = (rows / PIECES).next_multiple_of(64).clamp(64, 512);
+    let count = (rows / SHORTEST).clamp(1, PIECES).max(rows.div_ceil(LONGEST));
+    let piece = rows.div_ceil(count).next_multiple_of(T::LANES);
     let count = rows.div_ceil(piece);
     // As much for few rows as for more, since their number differs from step to step.
     let mut parts = pool.take(count.max(PIECES) * len);
@@ -337,7 +340,7 @@ pub(crate) fn choose_and<T: Real, P: Send>(
 ) -> bool {
     let (groups, k, s) = (queries.groups, codebook.size, codebook.width);
     let all_sound = AtomicBool::new(true);
-    parallel::for_each_pair((codes, piece * groups), (parts, len), |i, codes, part| {
+    parallel::for_each_pair_back((codes, piece * groups), (parts, len), |i, codes, part| {
         let mut q = pool.take(CHUNK * groups_of_tile(s) * s);
         let (mut scores, mut chosen) = (pool.take(k * T::LANES), pool.take(T::LANES));
         let mut sound = [true; panel::MOST_LANES];

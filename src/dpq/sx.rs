@@ -478,7 +478,7 @@ impl<T: Real> Backward<'_, T> {
         let Backward { op, pools, queries, .. } = self;
         let ([_, s, d], centre) = (self.sizes(), self.centre());
         let width = s * T::LANES;
-        parallel::for_each_chunk(dq, BLOCK * d, |i, dq| {
+        parallel::for_each_chunk_back(dq, BLOCK * d, |i, dq| {
             let [mut off, mut weighted] = [(); 2].map(|()| pools.values.take(width + T::LANES));
             let mut q = pools.values.take(groups_of_tile(s) * width);
             let mut whole = pools.values.take(d * T::LANES);
