@@ -78,7 +78,7 @@ pub trait Real: Element + SimdFloatElement + std::ops::Neg<Output = Self> {
     fn from_usize(n: usize) -> Self {
         Self::from_f64(n as f64)
     }
-    /// The whole number at most as large; 0 for negative ones and NaN.
+    /// The same whole number, of 0 to 2^22.
     fn to_u32(self) -> u32;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool {
@@ -125,7 +125,8 @@ impl Real for f32 {
     }
     #[inline(always)]
     fn to_u32(self) -> u32 {
-        self as u32
+        // The low bits are the number, without the checks that a cast needs.
+        (self + Self::ROUNDER).to_bits() & 0x3f_ffff
     }
     #[inline(always)]
     fn sqrt(self) -> f32 {
@@ -188,7 +189,7 @@ impl Real for f64 {
     }
     #[inline(always)]
     fn to_u32(self) -> u32 {
-        self as u32
+        (self + Self::ROUNDER).to_bits() as u32
     }
     #[inline(always)]
     fn sqrt(self) -> f64 {

@@ -267,11 +267,10 @@ impl<T: Real> Normalizer<T> {
     }
 }
 
-/// codes\[lane\] = argmax_j of the normalised scores of every token of a panel, the first of equals;
-/// false in `sound` for tokens that have a NaN among their scores, or none above minus infinity.
+/// argmax_j of the normalised scores of every token of a panel, the first of equals; and a bit for
+/// every token that has a NaN among its scores, or none above minus infinity, whose codes are 0.
 /// `scores` holds K rows on the way.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "what a panel of scores depends on, and its results")]
 fn choose_panel<S: Simd, T: Real>(
     simd: S,
     kind: Score,
@@ -280,12 +279,10 @@ fn choose_panel<S: Simd, T: Real>(
     normalizer: &Normalizer<T>,
     queries: &[T],
     scores: &mut [T],
-    codes: &mut [T],
-    sound: &mut [bool; panel::MOST_LANES],
-) {
+) -> (T::Wide<S>, u64) {
     let lowest = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
-    let (mut best, mut code) = (lowest, T::Wide::<S>::splat(simd, T::ZERO));
-    let (mut number, mut sum) = (code, code);
+    let zero = T::Wide::<S>::splat(simd, T::ZERO);
+    let (mut best, mut code, mut number, mut sum) = (lowest, zero, zero, zero);
     let (means, reciprocals) = (&*normalizer.means, &*normalizer.reciprocals);
     score_with(
         simd,
@@ -305,10 +302,9 @@ fn choose_panel<S: Simd, T: Real>(
             score
         },
     );
-    code.store_slice(codes);
     // A NaN makes the sum one.
-    let failed = (sum.simd_ne(sum) | best.simd_eq(lowest)).to_bitmask();
-    sound.iter_mut().enumerate().for_each(|(lane, sound)| *sound = failed >> lane & 1 == 0);
+    let failed = sum.simd_ne(sum) | best.simd_eq(lowest);
+    (failed.select(zero, code), failed.to_bitmask())
 }
 
 /// codes\[i, g\] = argmax_j of the normalised scores, the lowest j on ties. False if a NaN came up.
@@ -343,7 +339,6 @@ pub(crate) fn choose_and<T: Real, P: Send>(
     parallel::for_each_pair_back((codes, piece * groups), (parts, len), |i, codes, part| {
         let mut q = pool.take(CHUNK * groups_of_tile(s) * s);
         let (mut scores, mut chosen) = (pool.take(k * T::LANES), pool.take(T::LANES));
-        let mut sound = [true; panel::MOST_LANES];
         for (chunk, codes) in codes.chunks_mut(CHUNK * groups).enumerate() {
             let first = i * piece + chunk * CHUNK;
             let rows = first..first + codes.len() / groups;
@@ -352,16 +347,15 @@ pub(crate) fn choose_and<T: Real, P: Send>(
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
                     queries.panels(simd, rows.clone(), tile.clone(), &mut q);
                     for (g, at) in tile.clone().zip((0..columns).step_by(s)) {
-                        let panels = q.chunks_exact(columns * T::LANES);
-                        for (q, codes) in panels.zip(codes.chunks_mut(T::LANES * groups)) {
-                            let q = &q[at * T::LANES..][..s * T::LANES];
-                            choose_panel(simd, kind, codebook, g, normalizer, q, &mut scores, &mut chosen, &mut sound);
-                            for (lane, codes) in codes.chunks_exact_mut(groups).enumerate() {
-                                codes[g] = chosen[lane].to_u32();
-                                if !sound[lane] {
-                                    codes[g] = 0;
-                                    all_sound.store(false, Ordering::Relaxed);
-                                }
+                        for (p, tokens) in panel::tokens::<T>(0..rows.len()).enumerate() {
+                            let q = &q[(p * columns + at) * T::LANES..][..s * T::LANES];
+                            let (code, failed) = choose_panel(simd, kind, codebook, g, normalizer, q, &mut scores);
+                            if failed & ((1 << tokens.len()) - 1) != 0 {
+                                all_sound.store(false, Ordering::Relaxed);
+                            }
+                            code.store_slice(&mut chosen);
+                            for (row, code) in tokens.zip(&*chosen) {
+                                codes[row * groups + g] = code.to_u32();
                             }
                         }
                     }

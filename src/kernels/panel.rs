@@ -92,13 +92,21 @@ const fn is_wide<S: Simd>() -> bool {
     <S::f32s as SimdBase<S>>::LEN == 16
 }
 
-/// `n` rows in as few blocks of at most `most` as there can be, of sizes as even as they can be:
-/// where each starts, and its size.
+/// `n` rows in as few blocks of at most `most` as there can be, the last two as even as they can be
+/// (which takes no division): where each starts, and its size.
 #[inline(always)]
-fn even(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    let blocks = n.div_ceil(most).max(1);
-    let (size, larger) = (n / blocks, n % blocks);
-    (0..blocks).map(move |i| (i * size + i.min(larger), size + usize::from(i < larger)))
+fn blocks(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    std::iter::from_fn(
+        #[inline(always)]
+        move || {
+            let left = n - first;
+            let size =
+                if left > most && left < 2 * most { left.div_ceil(2) } else { left.min(most) };
+            first += size;
+            (size > 0).then_some((first - size, size))
+        },
+    )
 }
 
 /// out\[a\] = sum over p of matrix\[p\]\[a\] x\[p\], as [`product_with`] has it.
@@ -171,7 +179,7 @@ pub(crate) fn product_with<S: Simd, T: Real, const PRECISE: bool>(
     mut finish: impl FnMut(usize, T::Wide<S>) -> T::Wide<S>,
 ) {
     let most = if const { is_wide::<S>() } { 8 } else { 4 };
-    for (first, n) in even(height, most) {
+    for (first, n) in blocks(height, most) {
         match n {
             1 => product_rows::<S, T, PRECISE, 1>(simd, matrix, x, out, first, height, &mut finish),
             2 => product_rows::<S, T, PRECISE, 2>(simd, matrix, x, out, first, height, &mut finish),
@@ -197,8 +205,9 @@ fn product_rows<S: Simd, T: Real, const PRECISE: bool, const R: usize>(
     finish: &mut impl FnMut(usize, T::Wide<S>) -> T::Wide<S>,
 ) {
     let mut sums = [T::Wide::<S>::splat(simd, T::ZERO); R];
-    for (x, factors) in x.chunks_exact(T::LANES).zip(matrix.chunks_exact(height)) {
-        let (x, factors) = (T::Wide::<S>::from_slice(simd, x), &factors[first..first + R]);
+    // No chunks of the matrix: the division by its height would take as long as a row.
+    for (p, x) in x.chunks_exact(T::LANES).enumerate() {
+        let (x, factors) = (T::Wide::<S>::from_slice(simd, x), &matrix[p * height + first..][..R]);
         for r in 0..R {
             let factor = T::Wide::<S>::splat(simd, factors[r]);
             sums[r] = if PRECISE {
@@ -262,14 +271,15 @@ fn outer_up_to<S: Simd, T: Real>(
     columns: impl Fn(usize) -> usize,
 ) {
     let most = if const { is_wide::<S>() } { 4 } else { 2 };
-    for (row, n) in even(left.1, most) {
+    let panels = right.0.len() / (right.1 * T::LANES).max(1);
+    for (row, n) in blocks(left.1, most) {
         let columns = columns(row + n);
         match n {
-            1 => outer_rows::<S, T, 1>(simd, left, right, out, row, columns),
-            2 => outer_rows::<S, T, 2>(simd, left, right, out, row, columns),
+            1 => outer_rows::<S, T, 1>(simd, left, right, panels, out, row, columns),
+            2 => outer_rows::<S, T, 2>(simd, left, right, panels, out, row, columns),
             _ if const { !is_wide::<S>() } => unreachable!("at most 2"),
-            3 => outer_rows::<S, T, 3>(simd, left, right, out, row, columns),
-            _ => outer_rows::<S, T, 4>(simd, left, right, out, row, columns),
+            3 => outer_rows::<S, T, 3>(simd, left, right, panels, out, row, columns),
+            _ => outer_rows::<S, T, 4>(simd, left, right, panels, out, row, columns),
         }
     }
 }
@@ -279,15 +289,16 @@ fn outer_rows<S: Simd, T: Real, const R: usize>(
     simd: S,
     left: (&[T], usize),
     right: (&[T], usize),
+    panels: usize,
     out: &mut [T],
     row: usize,
     columns: usize,
 ) {
-    for (column, n) in even(columns, 3) {
+    for (column, n) in blocks(columns, 3) {
         match n {
-            1 => outer_block::<S, T, R, 1>(simd, left, right, out, [row, column]),
-            2 => outer_block::<S, T, R, 2>(simd, left, right, out, [row, column]),
-            _ => outer_block::<S, T, R, 3>(simd, left, right, out, [row, column]),
+            1 => outer_block::<S, T, R, 1>(simd, left, right, panels, out, [row, column]),
+            2 => outer_block::<S, T, R, 2>(simd, left, right, panels, out, [row, column]),
+            _ => outer_block::<S, T, R, 3>(simd, left, right, panels, out, [row, column]),
         }
     }
 }
@@ -297,14 +308,14 @@ fn outer_block<S: Simd, T: Real, const R: usize, const C: usize>(
     simd: S,
     (left, height): (&[T], usize),
     (right, width): (&[T], usize),
+    panels: usize,
     out: &mut [T],
     [row, column]: [usize; 2],
 ) {
     let mut sums = [[T::Wide::<S>::splat(simd, T::ZERO); C]; R];
-    let panels = left.chunks_exact(height * T::LANES).zip(right.chunks_exact(width * T::LANES));
-    for (left, right) in panels {
-        let left = &left[row * T::LANES..][..R * T::LANES];
-        let right = &right[column * T::LANES..][..C * T::LANES];
+    for panel in 0..panels {
+        let left = &left[(panel * height + row) * T::LANES..][..R * T::LANES];
+        let right = &right[(panel * width + column) * T::LANES..][..C * T::LANES];
         for r in 0..R {
             let left = T::Wide::<S>::from_slice(simd, &left[r * T::LANES..][..T::LANES]);
             for c in 0..C {

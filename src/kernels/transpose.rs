@@ -11,7 +11,7 @@ pub(crate) const SQUARE: usize = 4;
 
 /// Elements of a row that are moved before those of the next rows: as many lines of the result as
 /// stay in the first-level cache until they are full.
-const BLOCK: usize = 64;
+const BLOCK: usize = 128;
 
 /// into\[t\]\[r\] = row(r)\[t\] for `rows` rows of one length; a row of `into` is `width` long.
 #[inline(always)]
