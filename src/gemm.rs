@@ -1,16 +1,16 @@
 //! Matrix products on slices.
 //!
 //! The register tile reads the left side row by row, where it stands unless it is a transpose, and
-//! the right side from panels of columns, packed in the order in which it is read. The work is
-//! split over threads by rows, or by columns where rows are few. Each element of the result is the
-//! same chain of fused additions however the work is split.
+//! the right side from panels of columns, packed in the order in which it is read unless rows are
+//! few. The work is split over threads by rows, or by columns where rows are few. Each element of
+//! the result is the same chain of fused additions however the work is split.
 
 use crate::kernels::transpose::transpose;
 use crate::kernels::{level, tile};
 use crate::parallel;
 use crate::real::Real;
 use crate::tensor::{Buffer, Pool};
-use fearless_simd::{Simd, dispatch, prelude::*};
+use fearless_simd::{Level, Simd, dispatch, prelude::*};
 use std::ops::Range;
 
 /// A matrix in a row-major slice, or the transpose of one.
@@ -74,6 +74,8 @@ impl<'a, T: Real> Matrix<'a, T> {
 const DEPTH: usize = 512;
 /// Most rows of a piece of work.
 const BLOCK: usize = 768;
+/// With at most so many rows, packing the right side takes longer than it saves.
+const UNPACKED: usize = 4 * tile::ROWS;
 /// With fewer rows than this for each thread, columns are split instead.
 const FEW: usize = 48;
 
@@ -93,15 +95,22 @@ pub(crate) fn multiply<T: Real>(
     assert_eq!(a.columns, b.rows, "inner lengths of a product");
     split(a, b.columns, c, accumulate, |rows, columns, c| {
         let deep = a.columns.div_ceil(a.columns.div_ceil(DEPTH));
+        let few = rows.len() <= UNPACKED;
         let mut right = pool.take(panel::<T>() * deep);
         let mut space = pool.take(a.space(rows.len(), deep));
         for start in (0..a.columns).step_by(deep) {
             let depth = start..a.columns.min(start + deep);
             let left = a.left(rows.clone(), depth.clone(), &mut space);
             for column in columns.clone().step_by(panel::<T>()) {
-                let right = &mut right[..padded::<T>(columns.end - column) * depth.len()];
+                let width = padded::<T>(columns.end - column);
+                let right = &mut right[..width * depth.len()];
                 dispatch!(level(), simd => {
-                    pack_panel(simd, b, depth.clone(), column..columns.end, right);
+                    let right = if few && !b.transposed && column + width <= b.columns {
+                        Right::standing(simd.level(), b, depth.start, column, width)
+                    } else {
+                        pack_panel(simd, b, depth.clone(), column..columns.end, right);
+                        Right::packed(simd.level(), right, depth.len())
+                    };
                     panel_product(simd, left, right, depth.len(), c, column - columns.start, accumulate || start > 0);
                 });
             }
@@ -138,7 +147,7 @@ impl<T: Real> Packed<T> {
                 let right =
                     &self.panels[column * depth..][..padded::<T>(columns.end - column) * depth];
                 dispatch!(level(), simd => {
-                    panel_product(simd, left, right, depth, c, column - columns.start, accumulate)
+                    panel_product(simd, left, Right::packed(simd.level(), right, depth), depth, c, column - columns.start, accumulate)
                 });
             }
         });
@@ -172,10 +181,11 @@ impl<T> Piece<'_, '_, T> {
         match self {
             Piece::Parts(parts) => f(&mut parts[rows]),
             Piece::Rows(data, width) => {
-                let count = rows.len();
-                let mut next = data[rows.start * *width..rows.end * *width].chunks_mut(*width);
-                let mut tile: [&mut [T]; tile::ROWS] =
-                    std::array::from_fn(|_| next.next().unwrap_or_default());
+                let (count, mut rest) = (rows.len(), &mut data[rows.start * *width..]);
+                let mut tile: [&mut [T]; tile::ROWS] = Default::default();
+                for row in &mut tile[..count] {
+                    (*row, rest) = std::mem::take(&mut rest).split_at_mut(*width);
+                }
                 f(&mut tile[..count]);
             }
         }
@@ -276,12 +286,39 @@ fn pack_panel<S: Simd, T: Real>(
     );
 }
 
-/// Writes the product of some rows and one packed panel to, or adds it to, the rows of `c`.
+/// Some columns of a right side, as the tiles read them.
+#[derive(Clone, Copy)]
+struct Right<'a, T> {
+    data: &'a [T],
+    /// From one row of a tile to the next.
+    row: usize,
+    /// From one tile to the next.
+    tile: usize,
+    /// Columns: whole vectors.
+    width: usize,
+}
+
+impl<'a, T: Real> Right<'a, T> {
+    /// Where they stand in a row-major matrix.
+    fn standing(level: Level, b: Matrix<'a, T>, row: usize, column: usize, width: usize) -> Self {
+        let tile = tile::vectors(level) * T::LANES;
+        Right { data: &b.data[row * b.columns + column..], row: b.columns, tile, width }
+    }
+
+    /// As [`pack_panel`] leaves them.
+    fn packed(level: Level, data: &'a [T], depth: usize) -> Self {
+        let width = data.len() / depth;
+        let row = width.min(tile::vectors(level) * T::LANES);
+        Right { data, row, tile: row * depth, width }
+    }
+}
+
+/// Writes the product of some rows and some columns to, or adds it to, the rows of `c`.
 #[inline(always)]
 fn panel_product<S: Simd, T: Real>(
     simd: S,
     (left, stride): (&[T], usize),
-    panel: &[T],
+    right: Right<'_, T>,
     depth: usize,
     c: &mut Piece<'_, '_, T>,
     column: usize,
@@ -292,11 +329,12 @@ fn panel_product<S: Simd, T: Real>(
     for height in heights(c.height()) {
         let left = (&left[row * stride..], stride);
         c.tile(row..row + height, |c| {
-            for (i, right) in panel.chunks(width * depth).enumerate() {
-                let size = (height, right.len() / depth / T::LANES);
+            for i in 0..right.width.div_ceil(width) {
+                let size = [height, right.width.min(width) / T::LANES, depth];
+                let b = (&right.data[i * right.tile..], right.row);
                 simd.vectorize(
                     #[inline(always)]
-                    || tile::multiply(simd, size, left, right, c, column + i * width, accumulate),
+                    || tile::multiply(simd, size, left, b, c, column + i * width, accumulate),
                 );
             }
         });

@@ -20,35 +20,35 @@ pub(crate) fn vectors(level: Level) -> usize {
 
 /// c = a b, or c += a b if `accumulate`, for one tile of `rows` x `vectors * LANES`.
 ///
-/// Row r of `a` starts at `a[r * stride]`, `b` is packed depth x (vectors * LANES), and row r of the
-/// tile goes to `c[r][column..]`, as far as that row reaches. Every element is one chain of fused
-/// additions over the depth, so its bits depend neither on the tile's size nor on where it stands.
+/// Row r of `a` starts at `a[r * stride]`, row p of `b` at `b[p * next]`, and row r of the tile goes
+/// to `c[r][column..]`, as far as that row reaches. Every element is one chain of fused additions
+/// over the depth, so its bits depend neither on the tile's size nor on where it stands.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd, T: Real>(
     simd: S,
-    (rows, vectors): (usize, usize),
+    [rows, vectors, depth]: [usize; 3],
     (a, stride): (&[T], usize),
-    b: &[T],
+    b: (&[T], usize),
     c: &mut [&mut [T]],
     column: usize,
     accumulate: bool,
 ) {
     match rows {
-        1 => with_rows::<S, T, 1>(simd, vectors, (a, stride), b, c, column, accumulate),
-        2 => with_rows::<S, T, 2>(simd, vectors, (a, stride), b, c, column, accumulate),
-        3 => with_rows::<S, T, 3>(simd, vectors, (a, stride), b, c, column, accumulate),
-        4 => with_rows::<S, T, 4>(simd, vectors, (a, stride), b, c, column, accumulate),
-        5 => with_rows::<S, T, 5>(simd, vectors, (a, stride), b, c, column, accumulate),
-        _ => with_rows::<S, T, ROWS>(simd, vectors, (a, stride), b, c, column, accumulate),
+        1 => with_rows::<S, T, 1>(simd, [vectors, depth], (a, stride), b, c, column, accumulate),
+        2 => with_rows::<S, T, 2>(simd, [vectors, depth], (a, stride), b, c, column, accumulate),
+        3 => with_rows::<S, T, 3>(simd, [vectors, depth], (a, stride), b, c, column, accumulate),
+        4 => with_rows::<S, T, 4>(simd, [vectors, depth], (a, stride), b, c, column, accumulate),
+        5 => with_rows::<S, T, 5>(simd, [vectors, depth], (a, stride), b, c, column, accumulate),
+        _ => with_rows::<S, T, ROWS>(simd, [vectors, depth], (a, stride), b, c, column, accumulate),
     }
 }
 
 #[inline(always)]
 fn with_rows<S: Simd, T: Real, const R: usize>(
     simd: S,
-    vectors: usize,
+    [vectors, depth]: [usize; 2],
     a: (&[T], usize),
-    b: &[T],
+    b: (&[T], usize),
     c: &mut [&mut [T]],
     column: usize,
     accumulate: bool,
@@ -56,32 +56,33 @@ fn with_rows<S: Simd, T: Real, const R: usize>(
     // Known when the function is compiled for an instruction set: the others have no wider tiles.
     if const { <S::f32s as SimdBase<S>>::LEN == 16 } {
         match vectors {
-            2 => return tile::<S, T, R, 2>(simd, a, b, c, column, accumulate),
-            3 => return tile::<S, T, R, 3>(simd, a, b, c, column, accumulate),
-            4 => return tile::<S, T, R, 4>(simd, a, b, c, column, accumulate),
+            2 => return tile::<S, T, R, 2>(simd, depth, a, b, c, column, accumulate),
+            3 => return tile::<S, T, R, 3>(simd, depth, a, b, c, column, accumulate),
+            4 => return tile::<S, T, R, 4>(simd, depth, a, b, c, column, accumulate),
             _ => {}
         }
     }
-    tile::<S, T, R, 1>(simd, a, b, c, column, accumulate);
+    tile::<S, T, R, 1>(simd, depth, a, b, c, column, accumulate);
 }
 
 #[inline(always)]
 fn tile<S: Simd, T: Real, const R: usize, const V: usize>(
     simd: S,
+    depth: usize,
     (a, stride): (&[T], usize),
-    b: &[T],
+    (b, next): (&[T], usize),
     c: &mut [&mut [T]],
     column: usize,
     accumulate: bool,
 ) {
     let zero = T::Wide::<S>::splat(simd, T::ZERO);
     let mut sums = [[zero; V]; R];
-    let depth = b.len() / (V * T::LANES);
     let mut rows = [&a[..0]; R];
     for (r, row) in rows.iter_mut().enumerate() {
         *row = &a[r * stride..][..depth];
     }
-    for (p, b) in b.chunks_exact(V * T::LANES).enumerate() {
+    for p in 0..depth {
+        let b = &b[p * next..][..V * T::LANES];
         let mut right = [zero; V];
         for v in 0..V {
             right[v] = T::Wide::<S>::from_slice(simd, &b[v * T::LANES..(v + 1) * T::LANES]);
