@@ -354,27 +354,27 @@ impl<T: Real> Backward<'_, T> {
         let first = groups.start * stride * s;
         let row = |i: u32| &self.dy.data()[i as usize * d..][..d][columns.clone()];
         for (u, sum) in tokens.clone().zip(sums.chunks_exact_mut(columns.len())) {
-            let positions = op.distinct.positions(u);
-            let part = match positions {
-                [only] => row(*only),
-                _ => {
-                    sum_rows(positions, row, sum);
-                    sum
-                }
-            };
-            let codes = &op.codes[u * op.config.groups..][groups.clone()];
-            add_to_codewords(part, stride, codes, &mut part_values[first..]);
+            match op.distinct.positions(u) {
+                [_] => {}
+                positions => sum_rows(positions, row, sum),
+            }
         }
+        let sum_of = |u: usize| match op.distinct.positions(u) {
+            [only] => row(*only),
+            _ => &sums[(u - tokens.start) * columns.len()..][..columns.len()],
+        };
+        // The panel first, which waits less for rows that are far away.
         panel::gather(
             simd,
             tokens.clone(),
             #[inline(always)]
-            |u| match op.distinct.positions(u) {
-                [only] => row(*only),
-                _ => &sums[(u - tokens.start) * columns.len()..][..columns.len()],
-            },
+            |u| sum_of(u),
             upstream,
         );
+        for u in tokens.clone() {
+            let codes = &op.codes[u * op.config.groups..][groups.clone()];
+            add_to_codewords(sum_of(u), stride, codes, &mut part_values[first..]);
+        }
     }
 
     /// dp\[j\] -= weight c (log(p + 1e-10) + w / (p + 1e-10)) for a panel, with p = e / sum e and w
