@@ -24,8 +24,13 @@ impl<'t, T: Real> Var<'t, T> {
             let mut rng = tape.noise(purpose);
             let (limit, kept) = ((keep * 2_f64.powi(32)) as u64, T::from_f64(1.0 / keep));
             let mut mask = tape.buffer(x.shape());
-            for m in mask.data_mut() {
-                *m = if u64::from(rng.next_u32()) < limit { kept } else { T::ZERO };
+            let mut bytes = [0; 1024];
+            for mask in mask.data_mut().chunks_mut(bytes.len() / 4) {
+                let bytes = &mut bytes[..4 * mask.len()];
+                rng.fill_bytes(bytes);
+                for (m, &draw) in mask.iter_mut().zip(bytes.as_chunks().0) {
+                    *m = if u64::from(u32::from_le_bytes(draw)) < limit { kept } else { T::ZERO };
+                }
             }
             mask
         });
