@@ -295,7 +295,7 @@ fn choose_panel<S: Simd, T: Real>(
         |j, score: T::Wide<S>| {
             let score = (score - means[j]) * reciprocals[j];
             let better = score.simd_gt(best);
-            best = better.select(score, best);
+            best = best.max(score);
             code = better.select(number, code);
             sum += score;
             number += T::Wide::<S>::splat(simd, T::ONE);

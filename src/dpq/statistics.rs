@@ -25,7 +25,7 @@ use crate::ops::{BatchStatistics, Distinct};
 use crate::parallel;
 use crate::real::Real;
 use crate::tape::Pools;
-use crate::tensor::{Buffer, Tensor};
+use crate::tensor::{Buffer, Pool, Tensor};
 use fearless_simd::{Simd, dispatch, prelude::*};
 use std::ops::Range;
 
@@ -59,38 +59,44 @@ pub(crate) fn statistics<T: Real>(
     // many there are.
     let (b, one) = (s, s + usize::from(kind == Score::SquaredDistance));
     let width = one + 1;
-    let second = weighted_sums(pools, queries, groups * width * width, |rows, sums| {
-        let [mut x, mut weighted] = [(); 2].map(|()| pools.values.take(BLOCK * width));
-        let mut q = pools.values.take(BLOCK * groups_of_tile(s) * s);
-        let mut products = pools.values.take(width * width);
-        products.fill(T::ZERO);
-        for first in rows.clone().step_by(BLOCK) {
-            let block = first..rows.end.min(first + BLOCK);
-            let counts = distinct.weights(&pools.values, block.clone());
-            let len = counts.len() * width;
-            for tile in queries.tiles() {
-                let columns = tile.len() * s;
-                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.panels(simd, block.clone(), tile.clone(), &mut q);
-                    for (g, part) in tile.clone().zip((0..columns).step_by(s)) {
-                        let panels = q
-                            .chunks_exact(columns * T::LANES)
-                            .zip(x.chunks_exact_mut(width * T::LANES))
-                            .zip(weighted.chunks_exact_mut(width * T::LANES))
-                            .zip(counts.chunks_exact(T::LANES));
-                        for (((q, x), weighted), counts) in panels {
-                            let q = &q[part * T::LANES..][..s * T::LANES];
-                            centred(simd, q, &centre[g * s..][..s], x);
-                            panel::scale(simd, x, counts, weighted);
+    let second = weighted_sums(
+        pools,
+        &pools.values,
+        queries.len(),
+        groups * width * width,
+        |rows, sums| {
+            let [mut x, mut weighted] = [(); 2].map(|()| pools.values.take(BLOCK * width));
+            let mut q = pools.values.take(BLOCK * groups_of_tile(s) * s);
+            let mut products = pools.values.take(width * width);
+            products.fill(T::ZERO);
+            for first in rows.clone().step_by(BLOCK) {
+                let block = first..rows.end.min(first + BLOCK);
+                let counts = distinct.weights(&pools.values, block.clone());
+                let len = counts.len() * width;
+                for tile in queries.tiles() {
+                    let columns = tile.len() * s;
+                    dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                        queries.panels(simd, block.clone(), tile.clone(), &mut q);
+                        for (g, part) in tile.clone().zip((0..columns).step_by(s)) {
+                            let panels = q
+                                .chunks_exact(columns * T::LANES)
+                                .zip(x.chunks_exact_mut(width * T::LANES))
+                                .zip(weighted.chunks_exact_mut(width * T::LANES))
+                                .zip(counts.chunks_exact(T::LANES));
+                            for (((q, x), weighted), counts) in panels {
+                                let q = &q[part * T::LANES..][..s * T::LANES];
+                                centred(simd, q, &centre[g * s..][..s], x);
+                                panel::scale(simd, x, counts, weighted);
+                            }
+                            panel::outer_lower(simd, &weighted[..len], &x[..len], width, &mut products);
+                            let sums = &mut sums[g * width * width..][..width * width];
+                            sums.iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);
                         }
-                        panel::outer_lower(simd, &weighted[..len], &x[..len], width, &mut products);
-                        let sums = &mut sums[g * width * width..][..width * width];
-                        sums.iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);
-                    }
-                }));
+                    }));
+                }
             }
-        }
-    });
+        },
+    );
 
     let mut moments = Moments {
         total,
@@ -206,18 +212,18 @@ fn quadratic_forms(m: &[f64], columns: &[f64], row: &mut [f64], out: &mut [f64])
     }));
 }
 
-/// Sums over the queries' rows, `len` numbers wide: `add` adds a piece's rows to zeros, in T; the
-/// pieces are then added in their order, in double precision.
-fn weighted_sums<T: Real>(
+/// Sums over the queries' rows, `len` numbers wide: `add` adds a piece's rows to zeros, in the
+/// precision E; the pieces are then added in their order, in double precision.
+fn weighted_sums<T: Real, E: Real>(
     pools: &Pools<T>,
-    queries: Queries<'_, T>,
+    of_parts: &Pool<E>,
+    rows: usize,
     len: usize,
-    add: impl Fn(Range<usize>, &mut [T]) + Sync,
+    add: impl Fn(Range<usize>, &mut [E]) + Sync,
 ) -> Buffer<f64> {
-    let rows = queries.len();
-    let (piece, mut parts) = pieces(&pools.values, rows, len);
+    let (piece, mut parts) = pieces(of_parts, rows, len);
     parallel::for_each_chunk(&mut parts, len, |i, part| {
-        part.fill(T::ZERO);
+        part.fill(E::ZERO);
         add(i * piece..rows.min((i + 1) * piece), part);
     });
     let mut sums = pools.moments.take(len);
@@ -250,7 +256,7 @@ fn from_scores<T: Real>(
     let first = scores_of(0..1, 0);
     let first = |j: usize| first[j * T::LANES];
     let mean_of = |f: &(dyn Fn(T, usize) -> T + Sync)| {
-        let mut sums = weighted_sums(pools, queries, k, |rows, sums| {
+        let mut sums = weighted_sums(pools, &pools.moments, queries.len(), k, |rows, sums| {
             for tokens in panel::tokens::<T>(rows) {
                 let weights = distinct.weights(&pools.values, tokens.clone());
                 for g in 0..queries.groups {
@@ -259,7 +265,7 @@ fn from_scores<T: Real>(
                         sums.iter_mut().zip(scores.chunks_exact(T::LANES)).enumerate()
                     {
                         let terms = scores.iter().zip(&*weights).take(tokens.len());
-                        *sum = terms.fold(*sum, |sum, (&r, &weight)| sum + weight * f(r, j));
+                        *sum = terms.fold(*sum, |sum, (&r, &w)| sum + (w * f(r, j)).to_f64());
                     }
                 }
             }
