@@ -59,44 +59,39 @@ pub(crate) fn statistics<T: Real>(
     // many there are.
     let (b, one) = (s, s + usize::from(kind == Score::SquaredDistance));
     let width = one + 1;
-    let second = weighted_sums(
-        pools,
-        &pools.values,
-        queries.len(),
-        groups * width * width,
-        |rows, sums| {
-            let [mut x, mut weighted] = [(); 2].map(|()| pools.values.take(BLOCK * width));
-            let mut q = pools.values.take(BLOCK * groups_of_tile(s) * s);
-            let mut products = pools.values.take(width * width);
-            products.fill(T::ZERO);
-            for first in rows.clone().step_by(BLOCK) {
-                let block = first..rows.end.min(first + BLOCK);
-                let counts = distinct.weights(&pools.values, block.clone());
-                let len = counts.len() * width;
-                for tile in queries.tiles() {
-                    let columns = tile.len() * s;
-                    dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                        queries.panels(simd, block.clone(), tile.clone(), &mut q);
-                        for (g, part) in tile.clone().zip((0..columns).step_by(s)) {
-                            let panels = q
-                                .chunks_exact(columns * T::LANES)
-                                .zip(x.chunks_exact_mut(width * T::LANES))
-                                .zip(weighted.chunks_exact_mut(width * T::LANES))
-                                .zip(counts.chunks_exact(T::LANES));
-                            for (((q, x), weighted), counts) in panels {
-                                let q = &q[part * T::LANES..][..s * T::LANES];
-                                centred(simd, q, &centre[g * s..][..s], x);
-                                panel::scale(simd, x, counts, weighted);
-                            }
-                            panel::outer_lower(simd, &weighted[..len], &x[..len], width, &mut products);
-                            let sums = &mut sums[g * width * width..][..width * width];
-                            sums.iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);
+    let numbers = groups * width * width;
+    let second = weighted_sums(pools, &pools.values, queries.len(), numbers, |rows, sums| {
+        let [mut x, mut weighted] = [(); 2].map(|()| pools.values.take(BLOCK * width));
+        let mut q = pools.values.take(BLOCK * groups_of_tile(s) * s);
+        let mut products = pools.values.take(width * width);
+        products.fill(T::ZERO);
+        for first in rows.clone().step_by(BLOCK) {
+            let block = first..rows.end.min(first + BLOCK);
+            let counts = distinct.weights(&pools.values, block.clone());
+            let len = counts.len() * width;
+            for tile in queries.tiles() {
+                let columns = tile.len() * s;
+                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
+                    queries.panels(simd, block.clone(), tile.clone(), &mut q);
+                    for (g, part) in tile.clone().zip((0..columns).step_by(s)) {
+                        let panels = q
+                            .chunks_exact(columns * T::LANES)
+                            .zip(x.chunks_exact_mut(width * T::LANES))
+                            .zip(weighted.chunks_exact_mut(width * T::LANES))
+                            .zip(counts.chunks_exact(T::LANES));
+                        for (((q, x), weighted), counts) in panels {
+                            let q = &q[part * T::LANES..][..s * T::LANES];
+                            centred(simd, q, &centre[g * s..][..s], x);
+                            panel::scale(simd, x, counts, weighted);
                         }
-                    }));
-                }
+                        panel::outer_lower(simd, &weighted[..len], &x[..len], width, &mut products);
+                        let sums = &mut sums[g * width * width..][..width * width];
+                        sums.iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);
+                    }
+                }));
             }
-        },
-    );
+        }
+    });
 
     let mut moments = Moments {
         total,

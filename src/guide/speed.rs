@@ -37,7 +37,7 @@
 //! let grads = tape.backward(loss)?;
 //! let table = params.find("embedding.query").unwrap();
 //! let Some(Gradient::Rows(rows)) = grads.param(table) else { panic!("not of rows") };
-//! assert_eq!(rows.ids[..], [1, 4, 7]);
+//! assert_eq!(rows.ids[..], [4, 1, 7]);
 //! # Ok::<(), dpq::Error>(())
 //! ```
 //!
