@@ -142,17 +142,17 @@ impl<T: Real> Codebook<T> {
         let mut squares = pool.take(codebooks * size);
         squares.fill(T::ZERO);
         let codeword = |i: usize| &codewords.data()[i * width..(i + 1) * width];
-        dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-            let books = columns.chunks_exact_mut(width * size).zip(squares.chunks_exact_mut(size));
-            for (g, (columns, squares)) in books.enumerate() {
+        let books = (&mut columns[..], width * size);
+        parallel::for_each_pair(books, (&mut squares, size), |g, columns, squares| {
+            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
                 transpose(simd, size, #[inline(always)] |j| codeword(g * size + j), columns, size);
                 for column in columns.chunks_exact(size) {
                     for (square, &x) in squares.iter_mut().zip(column) {
                         *square = x.mul_add(x, *square);
                     }
                 }
-            }
-        }));
+            }));
+        });
         Codebook { codebooks, size, width, columns, squares }
     }
 

@@ -478,11 +478,13 @@ impl<T: Real> Backward<'_, T> {
         let Backward { op, pools, queries, .. } = self;
         let ([_, s, d], centre) = (self.sizes(), self.centre());
         let width = s * T::LANES;
-        parallel::for_each_chunk_back(dq, BLOCK * d, |i, dq| {
+        // Half a block: with few rows a thread would be left with too many.
+        let size = BLOCK / 2;
+        parallel::for_each_chunk_back(dq, size * d, |i, dq| {
             let [mut off, mut weighted] = [(); 2].map(|()| pools.values.take(width + T::LANES));
             let mut q = pools.values.take(groups_of_tile(s) * width);
             let mut whole = pools.values.take(d * T::LANES);
-            let rows = i * BLOCK..queries.len().min((i + 1) * BLOCK);
+            let rows = i * size..queries.len().min((i + 1) * size);
             for (tokens, dq) in panel::tokens::<T>(rows).zip(dq.chunks_exact_mut(d * T::LANES)) {
                 dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
                     match linear {
