@@ -7,16 +7,15 @@
 //!
 //! | idea | without it a step takes |
 //! |---|---|
-//! | distinct ids only | 1.8 times as long (SX), 1.7 times (VQ) |
-//! | tiles | 1.3 times as long, and 32 MiB more |
-//! | no softmax on the way forward | 1.1 times as long |
-//! | statistics in closed form | 3.8 times as long (SX), 6.1 times (VQ) |
-//! | gradients of rows only | 1.3 times as long with 10,000 rows, 2.7 times with 100,000 |
+//! | distinct ids only | 1.9 times as long (SX), 1.6 times (VQ) |
+//! | tiles | 1.5 times as long, and 32 MiB more |
+//! | no softmax on the way forward | 1.2 times as long |
+//! | statistics in closed form | 4.9 times as long (SX), 9.0 times (VQ) |
+//! | gradients of rows only | 1.2 times as long with 10,000 rows, 2.5 times with 100,000 |
 //!
-//! Measured on one Zen 3 core with AVX2: forward and backward of SX, n 2048, d 512, D 64, K 32,
-//! V 32,000, with batch normalisation; medians of four runs of seven samples, with and without in
-//! turn; 17.2 ms with everything, in a version that was about a tenth slower than today's:
-//! the factors are to be read roughly. `cargo bench --bench dpq -- --only "C sx"` and
+//! Measured on one Zen 4 core with AVX-512: forward and backward of SX, n 2048, d 512, D 64, K 32,
+//! V 32,000, with batch normalisation; least times of two runs of five samples, with and without in
+//! turn; 9.0 ms with everything (VQ 3.1). `cargo bench --bench dpq -- --only "C sx"` and
 //! `cargo bench --bench vocabulary` measure the step as it is, the latter with gradients of rows and
 //! of the whole table. The other four ideas have no switch: they were taken out of the source by
 //! hand, in the way that each section ends with.
