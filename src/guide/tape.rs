@@ -40,8 +40,9 @@
 //! leaves in a pass bound by [`train`](crate::Tape::train) and constants in one bound by
 //! [`evaluate`](crate::Tape::evaluate).
 //!
-//! A looked-up table gets a [row-sparse gradient](crate::tape::Rows): the distinct ids as they come up first, and one row
-//! for each, in which the shares of its repetitions are added up.
+//! A looked-up table gets a [row-sparse gradient](crate::tape::Rows): the distinct ids in the order
+//! in which they come up first, and one row for each, in which the shares of its repetitions are
+//! added up.
 //!
 //! ```
 //! use dpq::{Tape, Tensor, tape::Gradient};
