@@ -110,7 +110,7 @@ fn tile<S: Simd, T: Real, const R: usize, const V: usize>(
         let mut edge = [[zero; V]; R];
         for r in 0..R {
             for v in 0..V {
-                edge[r][v] = zero + sums[r][v];
+                edge[r][v] = sums[r][v];
             }
         }
         for (row, sums) in c.iter_mut().zip(&edge) {
