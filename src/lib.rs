@@ -65,7 +65,7 @@
 //!    with the ids, to [`dpq::sx::sx`].
 //! 4. `src/dpq/sx.rs`, `forward`, calls `src/dpq/assign.rs`, `assign`: the distinct ids
 //!    (`src/ops/rows.rs`, `Distinct::new`), the scores' statistics (`src/dpq/statistics.rs`,
-//!    `statistics`), the **codes** (`src/dpq/scores.rs`, `choose_and`); then the rows that they
+//!    `statistics`), the **codes** (`src/dpq/choice.rs`, `choose_and`); then the rows that they
 //!    stand for (`src/dpq/codes.rs`, `decode`). [`Tape::record`] writes the op down.
 //! 5. The rows go through `src/nn/lstm.rs`, `lstm`, to `src/ops/softmax.rs`, `linear_cross_entropy`,
 //!    whose value is the loss.

@@ -1,8 +1,9 @@
 //! The first half of both fused ops: the codes of a batch's distinct ids.
 
+use super::choice::choose_and;
 use super::codes::decode;
 use super::composed::Normalization;
-use super::scores::{Codebook, Normalizer, Queries, Score, choose_and, pieces};
+use super::scores::{Codebook, Normalizer, Queries, Score, pieces};
 use super::statistics::{Moments, statistics};
 use crate::error::Error;
 use crate::kernels::elementwise::add_up;

@@ -1,9 +1,10 @@
 //! The layer that replaces an embedding table.
 
+use super::choice::choose;
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
 use super::composed::{Normalization, Quantized};
-use super::scores::{Codebook, Normalizer, Queries, Score, batch_statistics, choose};
+use super::scores::{Codebook, Normalizer, Queries, Score, batch_statistics};
 use super::sx::sx;
 use super::vq::vq;
 use super::{BATCH_NORM_RATE, DpqConfig, Form};

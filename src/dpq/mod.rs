@@ -47,6 +47,7 @@
 pub mod codes;
 pub mod compact;
 mod scores;
+mod choice;
 mod statistics;
 pub mod composed;
 mod logits;
