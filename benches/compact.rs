@@ -7,7 +7,7 @@
 mod common;
 
 use common::{Options, report};
-use dpq::dpq::codes::CodeTable;
+use dpq::pq::codes::CodeTable;
 use dpq::{CompactEmbedding, DpqConfig, DpqEmbedding, Params, Tensor, parallel};
 use rand::Rng;
 

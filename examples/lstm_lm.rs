@@ -12,9 +12,9 @@ use common::arguments::{Arguments, Kind, Settings};
 use common::progress::{Progress, thousands};
 use common::results::{self, Epoch, Model, Run, Yardsticks};
 use dpq::data::{Batches, Corpus, SyntheticLanguage, bigram_perplexity, unigram_perplexity};
-use dpq::dpq::{Form, RandomCodes};
 use dpq::nn::LanguageModel;
 use dpq::optim::Sgd;
+use dpq::pq::{Form, RandomCodes};
 use dpq::{
     CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Params, Tape,
     parallel,
@@ -322,7 +322,7 @@ fn save_and_read(compact: &Compact, folder: Option<&Path>) -> Result<Compact> {
     let temporary = tempfile::tempdir()?;
     let path = folder.unwrap_or(temporary.path()).join("embedding.safetensors");
     compact.save(&path)?;
-    Ok(Compact::read(&path)?)
+    Ok(Compact::load(&path)?)
 }
 
 /// Every row of the exported table must have the very bits of the model's own.

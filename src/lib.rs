@@ -2,7 +2,7 @@
 //! library for the CPU.
 //!
 //! An embedding table of V x d numbers becomes, *while the model trains*, D small codes a symbol and
-//! a codebook: [differentiable product quantization][dpq] (Chen, Li & Sun, ICML 2020), 14 to 238
+//! a codebook: [differentiable product quantization][pq] (Chen, Li & Sun, ICML 2020), 14 to 238
 //! times smaller in the paper's ten data sets at negligible or no loss. Swap [`FullEmbedding`] for
 //! [`DpqEmbedding`], train, and ship the [`CompactEmbedding`].
 //!
@@ -46,31 +46,32 @@
 //! 6. `kernels`: loops over slices and register tiles
 //! 7. `gemm`: matrix products on slices
 //! 8. [`params`]: named tensors outside the tape
-//! 9. [`tape`]: the list of what was computed, and the way back over it
-//! 10. [`mod@gradcheck`]: the gradient checker
-//! 11. `strategies` (feature `proptest`): generated inputs for property-based tests
-//! 12. [`ops`]: operations, each rule beside its forward formula
-//! 13. [`embedding`]: the trait, and the full table
-//! 14. [`mod@dpq`]: differentiable product quantization
-//! 15. [`data`]: vocabularies, corpora, batches, a built-in language
-//! 16. [`nn`]: LSTM and language model
-//! 17. [`optim`]: gradient descent and schedules
-//! 18. [`guide`]: the course in prose, beside the numbered programs in `examples/`
+//! 9. [`io`]: files, written whole or not at all
+//! 10. [`tape`]: the list of what was computed, and the way back over it
+//! 11. [`mod@gradcheck`]: the gradient checker
+//! 12. `strategies` (feature `proptest`): generated inputs for property-based tests
+//! 13. [`ops`]: operations, each rule beside its forward formula
+//! 14. [`embedding`]: the trait, and the full table
+//! 15. [`mod@pq`]: differentiable product quantization
+//! 16. [`data`]: vocabularies, corpora, batches, a built-in language
+//! 17. [`nn`]: LSTM and language model
+//! 18. [`optim`]: gradient descent and schedules
+//! 19. [`guide`]: the course in prose, beside the numbered programs in `examples/`
 //!
 //! # A walk: ids to codes, and the gradient back
 //!
 //! 1. `examples/lstm_lm.rs`, `train_epoch`: a window's ids go to [`nn::LanguageModel::forward`].
 //! 2. `src/nn/language_model.rs`, `forward`: they go to the model's [`Embedding::forward`].
-//! 3. `src/dpq/embedding.rs`, `forward`: the query table, the codebooks and the way to normalise go,
-//!    with the ids, to [`dpq::sx::sx`].
-//! 4. `src/dpq/sx.rs`, `forward`, calls `src/dpq/assign.rs`, `assign`: the distinct ids
-//!    (`src/ops/rows.rs`, `Distinct::new`), the scores' statistics (`src/dpq/statistics.rs`,
-//!    `statistics`), the **codes** (`src/dpq/choice.rs`, `choose_and`); then the rows that they
-//!    stand for (`src/dpq/codes.rs`, `decode`). [`Tape::record`] writes the op down.
+//! 3. `src/pq/layer.rs`, `forward`: the query table, the codebooks and the way to normalise go,
+//!    with the ids, to [`pq::sx::sx`].
+//! 4. `src/pq/sx/mod.rs`, `forward`, calls `src/pq/assign.rs`, `assign`: the distinct ids
+//!    (`src/ops/rows.rs`, `Distinct::new`), the scores' statistics (`src/pq/statistics.rs`,
+//!    `statistics`), the **codes** (`src/pq/choice.rs`, `choose_and`); then the rows that they
+//!    stand for (`src/pq/codes.rs`, `decode`). [`Tape::record`] writes the op down.
 //! 5. The rows go through `src/nn/lstm.rs`, `lstm`, to `src/ops/softmax.rs`, `linear_cross_entropy`,
 //!    whose value is the loss.
 //! 6. `src/tape/mod.rs`, `walk_back`: from the loss to the first node, every op's rule in turn:
-//!    `LinearCrossEntropy::backward`, `LstmOp::backward`, and `Sx::backward` in `src/dpq/sx.rs`. Its
+//!    `LinearCrossEntropy::backward`, `LstmOp::backward`, and `Sx::backward` in `src/pq/sx/mod.rs`. Its
 //!    `main_sweep` computes the scores again and turns the rows' gradient into that of keys, values
 //!    and queries; `correct_keys` and `finish` take off the statistics' share.
 //! 7. `Context::add_rows`: the **query table's gradient** is only the distinct ids' rows.
@@ -101,25 +102,26 @@ pub mod parallel;
 mod kernels;
 mod gemm;
 pub mod params;
+pub mod io;
 pub mod tape;
 pub mod gradcheck;
 #[cfg(feature = "proptest")]
 pub mod strategies;
 pub mod ops;
 pub mod embedding;
-pub mod dpq;
+pub mod pq;
 pub mod data;
 pub mod nn;
 pub mod optim;
 pub mod guide;
 
-pub use dpq::codes::CodeTable;
-pub use dpq::compact::CompactEmbedding;
-pub use dpq::{DpqConfig, DpqEmbedding};
 pub use embedding::{Embedding, FullEmbedding};
 pub use error::{Error, Result};
 pub use gradcheck::{Gradcheck, gradcheck, gradcheck_params};
 pub use params::{ParamId, Params};
+pub use pq::codes::CodeTable;
+pub use pq::compact::CompactEmbedding;
+pub use pq::{DpqConfig, DpqEmbedding};
 pub use real::Real;
 pub use tape::{Bound, Context, Grads, Op, Tape, Var};
 pub use tensor::Tensor;

@@ -52,9 +52,9 @@ impl Layer {
     /// Forward, backward, and whatever `then` does with the gradients.
     pub fn run(&mut self, then: impl FnOnce(&mut Params<f32>, &dpq::Grads<f32>)) {
         let p = self.tape.train(&self.params);
-        let looked = self.embedding.forward(&p, &self.ids);
-        let mut seeds = vec![(looked.rows, self.upstream.clone())];
-        seeds.extend(looked.regulariser.map(|regulariser| (regulariser, Tensor::scalar(1.0))));
+        let embedded = self.embedding.forward(&p, &self.ids);
+        let mut seeds = vec![(embedded.rows, self.upstream.clone())];
+        seeds.extend(embedded.regulariser.map(|regulariser| (regulariser, Tensor::scalar(1.0))));
         let grads = self.tape.backward_from(&seeds);
         self.tape.reset();
         then(&mut self.params, &grads);

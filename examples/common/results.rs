@@ -3,7 +3,7 @@
 use super::Result;
 use super::progress::thousands;
 use dpq::Error;
-use dpq::error::write_whole;
+use dpq::io::write_whole;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! A small model that predicts the next word, its embedding the softmax form of DPQ in primitive ops.
 
-use dpq::dpq::composed::{self, Normalization};
 use dpq::optim::Sgd;
+use dpq::pq::composed::{self, Normalization};
 use dpq::rng::{ChaCha8Rng, stream};
 use dpq::{CodeTable, DpqConfig, Params, Tape, Tensor};
 use rand::Rng;
@@ -47,7 +47,7 @@ pub fn train(common: f64, normalize: bool) -> dpq::Result<(Vec<usize>, f64)> {
         }
         let (ids, next) = pairs(&mut rng);
         let p = tape.train(&params);
-        let q = p[queries].rows(&ids);
+        let q = p[queries].gather_rows(&ids);
         let rows = composed::sx(&config, normalization, q, p[keys], p[values]).0.rows;
         let cross_entropy = rows.linear_cross_entropy(p[out], p[bias], &next);
         loss += 0.01 * (cross_entropy.value().item() - loss);

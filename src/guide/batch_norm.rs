@@ -36,7 +36,7 @@
 //! shift out again, to the last rounding:
 //!
 //! ```
-//! use dpq::dpq::composed::{self, Normalization};
+//! use dpq::pq::composed::{self, Normalization};
 //! use dpq::{DpqConfig, Tape, Tensor, rng};
 //! use std::collections::BTreeSet;
 //! let random = |shape: &[usize], name| Tensor::<f64>::uniform(shape, 1.0, &mut rng::stream(0, name, 0));
@@ -68,7 +68,7 @@
 //! # Running averages
 //!
 //! Evaluation cannot depend on the batch, so a layer keeps averages, from mean 0 and variance 1,
-//! which move by [1%](crate::dpq::BATCH_NORM_RATE) of the way to the batch's at every step. After k
+//! which move by [1%](crate::pq::BATCH_NORM_RATE) of the way to the batch's at every step. After k
 //! steps 0.99^k of the start is left: 37% after 100, and 0.004% after 1,000. Before that, evaluation
 //! scales codewords otherwise than training, and chooses other codes for some rows.
 //!

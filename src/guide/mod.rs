@@ -13,7 +13,7 @@
 //!
 //! `cargo run --example 04_sx_by_hand` and so on; `02_custom_op` needs `--features proptest`. The
 //! programs print every number beside its formula; the pages say why it is so. Symbols are those of
-//! [`dpq`](mod@crate::dpq): n tokens, D groups of width s, K codewords, q\[i, g\] the part g of the
+//! [`dpq`](mod@crate::pq): n tokens, D groups of width s, K codewords, q\[i, g\] the part g of the
 //! query of token i. dx is short for the derivative of the loss by x, a tensor of x's shape.
 
 pub mod tape;

@@ -70,6 +70,6 @@
 //!
 //! # Gradients of rows only
 //!
-//! A step touches the rows that it looked up. Their gradients stay a list of rows through
+//! A step touches the rows that it embedded up. Their gradients stay a list of rows through
 //! accumulation, clipping and the optimiser; no step depends on V. Without it a gradient of V x d
 //! numbers was zeroed, filled and subtracted.

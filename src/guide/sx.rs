@@ -37,7 +37,7 @@
 //! ```
 //!
 //! ```
-//! use dpq::dpq::composed::{self, Normalization};
+//! use dpq::pq::composed::{self, Normalization};
 //! use dpq::{DpqConfig, Tape, Tensor};
 //! let tape = Tape::new();
 //! let q = tape.leaf(Tensor::from([[1.0, 0.0], [0.0, 1.0]]));
@@ -68,7 +68,7 @@
 //!
 //! # In one op
 //!
-//! [`composed::sx`](crate::dpq::composed::sx()) is the formulae above in code.
-//! [`sx::sx`](crate::dpq::sx::sx) computes the same on the distinct ids of the batch, without ever
+//! [`composed::sx`](crate::pq::composed::sx()) is the formulae above in code.
+//! [`sx::sx`](crate::pq::sx::sx) computes the same on the distinct ids of the batch, without ever
 //! holding n x D x K numbers, and its documentation derives how the two means of dr fold into one
 //! matrix a group.

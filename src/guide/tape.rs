@@ -40,7 +40,7 @@
 //! leaves in a pass bound by [`train`](crate::Tape::train) and constants in one bound by
 //! [`evaluate`](crate::Tape::evaluate).
 //!
-//! A looked-up table gets a [row-sparse gradient](crate::tape::Rows): the distinct ids in the order
+//! A embedded-up table gets a [row-sparse gradient](crate::tape::Rows): the distinct ids in the order
 //! in which they come up first, and one row for each, in which the shares of its repetitions are
 //! added up.
 //!
@@ -48,7 +48,7 @@
 //! use dpq::{Tape, Tensor, tape::Gradient};
 //! let tape = Tape::new();
 //! let table = tape.leaf(Tensor::<f64>::zeros([1000, 2]));
-//! let grads = tape.backward(table.rows(&[7, 3, 7]).sum())?;
+//! let grads = tape.backward(table.gather_rows(&[7, 3, 7]).sum())?;
 //! let Some(Gradient::Rows(rows)) = grads.get(table) else { panic!("dense") };
 //! assert_eq!(&rows.ids[..], [7, 3]);
 //! assert_eq!(rows.rows.data(), [2.0, 2.0, 1.0, 1.0]);

@@ -31,12 +31,12 @@
 //! let mut params = Params::<f64>::new();
 //! let embedding = DpqEmbedding::new(&mut params, 10, 8, DpqConfig::vq(4, 3), 0.5, 0)?;
 //! let tape = Tape::new();
-//! let looked = embedding.forward(&tape.train(&params), &[3, 1, 4]);
+//! let embedded = embedding.forward(&tape.train(&params), &[3, 1, 4]);
 //!
-//! let task = (looked.rows * looked.rows).sum();
+//! let task = (embedded.rows * embedded.rows).sum();
 //! assert!(tape.backward(task)?.param(embedding.keys()).is_none());
 //!
-//! let loss = task + looked.regulariser.expect("VQ always has one");
+//! let loss = task + embedded.regulariser.expect("VQ always has one");
 //! let grads = tape.backward(loss)?;
 //! let gradient = grads.param(embedding.keys()).unwrap().to_dense();
 //! assert!(gradient.data().iter().any(|dc| *dc != 0.0));
@@ -59,5 +59,5 @@
 //! The codebook term has weight 1, and beta goes with stop(codeword): it holds *queries* near their
 //! codewords. It is 0 by default; 0.25 is common elsewhere.
 //!
-//! [`composed::vq`](crate::dpq::composed::vq()) is this page in code, [`vq::vq`](crate::dpq::vq::vq)
+//! [`composed::vq`](crate::pq::composed::vq()) is this page in code, [`vq::vq`](crate::pq::vq::vq)
 //! the fused op.

@@ -13,7 +13,6 @@ pub(crate) mod exponential;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
 pub(crate) mod lstm;
-pub(crate) mod tile;
 
 use fearless_simd::Level;
 

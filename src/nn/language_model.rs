@@ -96,15 +96,15 @@ impl<T: Real> LanguageModel<T> {
         window: &Window,
         state: &LstmState<T>,
     ) -> Pass<'t, T> {
-        let looked = self.embedding.forward(p, &window.inputs);
-        let x = looked.rows.reshape([window.steps, window.batch, self.embedding.width()]);
+        let embedded = self.embedding.forward(p, &window.inputs);
+        let x = embedded.rows.reshape([window.steps, window.batch, self.embedding.width()]);
         let (mut h, state) = self.lstm.forward(p, x, state, self.keep);
         if p.training {
             h = h.dropout(self.keep, "dropout.output");
         }
         let mean = h.linear_cross_entropy(p[self.weight], p[self.bias], &window.targets);
         let loss = mean * T::from_usize(window.steps);
-        let objective = looked.regulariser.map_or(loss, |regulariser| loss + regulariser);
+        let objective = embedded.regulariser.map_or(loss, |regulariser| loss + regulariser);
         Pass { objective, cross_entropy: mean.value().item(), state }
     }
 }

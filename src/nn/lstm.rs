@@ -40,17 +40,17 @@ pub fn lstm<'t, T: Real>(
     let sizes = Sizes::new(x, [h0, c0], [w_ih, w_hh, b]);
     let Sizes { steps, batch, inputs, hidden } = sizes;
     let (xv, w_ih_v, w_hh_v, bias) = (x.value(), w_ih.value(), w_hh.value(), b.value());
-    let mut gates = tape.buffer([steps, batch, 4 * hidden]);
+    let mut gates = tape.uninit([steps, batch, 4 * hidden]);
     let weight = Matrix::new(w_ih_v.data(), 4 * hidden, inputs).t();
     multiply(pool, Matrix::new(xv.data(), steps * batch, inputs), weight, gates.data_mut(), false);
     let recurrent = Packed::new(pool, Matrix::new(w_hh_v.data(), 4 * hidden, hidden).t());
 
-    let [mut c, mut tanh_c, mut h] = [(); 3].map(|()| tape.buffer([steps, batch, hidden]));
+    let [mut c, mut tanh_c, mut h] = [(); 3].map(|()| tape.uninit([steps, batch, hidden]));
     let (mut c_before, mut h_before) = (c0.value(), h0.value());
     for t in 0..steps {
         let gates = &mut gates.data_mut()[t * batch * 4 * hidden..][..batch * 4 * hidden];
         recurrent.multiply(pool, Matrix::new(h_before.data(), batch, hidden), gates, true);
-        let [mut c_now, mut h_now] = [(); 2].map(|()| tape.buffer([batch, hidden]));
+        let [mut c_now, mut h_now] = [(); 2].map(|()| tape.uninit([batch, hidden]));
         let step = t * batch * hidden..(t + 1) * batch * hidden;
         let tanh_c = &mut tanh_c.data_mut()[step.clone()];
         let mut rows: Vec<_> = gates
@@ -88,7 +88,7 @@ impl Sizes {
         let [steps, batch, inputs] = x.shape()[..] else {
             panic!("lstm: input of shape {:?}, not steps x batch x inputs", x.shape())
         };
-        let hidden = state[0].shape().rows().1;
+        let hidden = state[0].shape().as_matrix().1;
         let [w_ih, w_hh, b] = weights.map(|w| w.shape());
         assert!(
             steps > 0
@@ -126,7 +126,7 @@ impl<T: Real> Op<T> for LstmOp<T> {
             (ctx.input(0), ctx.input(1), ctx.input(2), ctx.input(3), ctx.input(4));
         let h = ctx.output(0);
         let last = |k| {
-            let mut last = ctx.buffer([batch, hidden]);
+            let mut last = ctx.uninit([batch, hidden]);
             match ctx.output_grad(k) {
                 Some(gradient) => last.data_mut().copy_from_slice(gradient.data()),
                 None => last.data_mut().fill(T::ZERO),
@@ -135,7 +135,7 @@ impl<T: Real> Op<T> for LstmOp<T> {
         };
         let (mut dh, mut dc) = (last(1), last(2));
         let recurrent = Packed::new(pool, Matrix::new(w_hh.data(), 4 * hidden, hidden));
-        let mut dgates = ctx.buffer([steps, batch, 4 * hidden]);
+        let mut dgates = ctx.uninit([steps, batch, 4 * hidden]);
         for t in (0..steps).rev() {
             if let Some(dy) = ctx.output_grad(0) {
                 add(dh.data_mut(), &dy.data()[t * step..][..step]);
@@ -170,19 +170,19 @@ impl<T: Real> Op<T> for LstmOp<T> {
         let rows = steps * batch;
         let all = Matrix::new(dgates.data(), rows, 4 * hidden);
         if ctx.needs(0) {
-            let mut dx = ctx.buffer(x.shape());
+            let mut dx = ctx.uninit(x.shape());
             multiply(pool, all, Matrix::new(w_ih.data(), 4 * hidden, inputs), dx.data_mut(), false);
             ctx.add(0, dx);
         }
         ctx.add(1, dh);
         ctx.add(2, dc);
         if ctx.needs(3) {
-            let mut dw = ctx.buffer(w_ih.shape());
+            let mut dw = ctx.uninit(w_ih.shape());
             multiply(pool, all.t(), Matrix::new(x.data(), rows, inputs), dw.data_mut(), false);
             ctx.add(3, dw);
         }
         if ctx.needs(4) {
-            let mut dw = ctx.buffer(w_hh.shape());
+            let mut dw = ctx.uninit(w_hh.shape());
             let (first, later) = dgates.data().split_at(4 * step);
             let first = Matrix::new(first, batch, 4 * hidden).t();
             let later = Matrix::new(later, rows - batch, 4 * hidden).t();
@@ -192,7 +192,7 @@ impl<T: Real> Op<T> for LstmOp<T> {
             ctx.add(4, dw);
         }
         if ctx.needs(5) {
-            let mut db = ctx.buffer([4 * hidden]);
+            let mut db = ctx.uninit([4 * hidden]);
             db.data_mut().fill(T::ZERO);
             dgates.rows().for_each(|row| add(db.data_mut(), row));
             ctx.add(5, db);

@@ -8,7 +8,7 @@ use crate::tape::{Context, Op, Var};
 impl<'t, T: Real> Var<'t, T> {
     fn activation(self, op: impl Op<T>, function: Function) -> Var<'t, T> {
         let x = self.value();
-        let mut y = self.tape().buffer(x.shape());
+        let mut y = self.tape().uninit(x.shape());
         exponential::apply(function, x.data(), y.data_mut());
         let [y] = self.tape().record(op, &[self], [y]);
         y
@@ -18,7 +18,7 @@ impl<'t, T: Real> Var<'t, T> {
 /// dx\[i\] = f(dy\[i\], y\[i\]), the rule of functions whose slope is known from their value.
 fn from_output<T: Real>(ctx: &mut Context<'_, T>, f: impl Fn(T, T) -> T + Sync + Copy) {
     let Some(dy) = ctx.output_grad(0) else { return };
-    let mut dx = ctx.buffer(dy.shape());
+    let mut dx = ctx.uninit(dy.shape());
     zip(dy.data(), ctx.output(0).data(), dx.data_mut(), f);
     ctx.add(0, dx);
 }
@@ -42,7 +42,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// y = ln x
     pub fn ln(self) -> Var<'t, T> {
         let x = self.value();
-        let mut y = self.tape().buffer(x.shape());
+        let mut y = self.tape().uninit(x.shape());
         map(x.data(), y.data_mut(), |x| x.ln());
         let [y] = self.tape().record(Ln, &[self], [y]);
         y
@@ -54,7 +54,7 @@ impl<T: Real> Op<T> for Ln {
     fn backward(&self, ctx: &mut Context<'_, T>) {
         // dx = dy / x
         let Some(dy) = ctx.output_grad(0) else { return };
-        let mut dx = ctx.buffer(dy.shape());
+        let mut dx = ctx.uninit(dy.shape());
         zip(dy.data(), ctx.input(0).data(), dx.data_mut(), |dy, x| dy / x);
         ctx.add(0, dx);
     }
@@ -94,7 +94,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// y = max(x, 0); the slope at 0 is taken to be 0
     pub fn relu(self) -> Var<'t, T> {
         let x = self.value();
-        let mut y = self.tape().buffer(x.shape());
+        let mut y = self.tape().uninit(x.shape());
         map(x.data(), y.data_mut(), |x| if x > T::ZERO { x } else { T::ZERO });
         let [y] = self.tape().record(Relu, &[self], [y]);
         y

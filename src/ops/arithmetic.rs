@@ -65,7 +65,7 @@ impl<'t, T: Real> Var<'t, T> {
         f: impl Fn(T, T) -> T + Sync + Copy,
     ) -> Var<'t, T> {
         let (a, b) = (self.value(), other.value());
-        let mut y = self.tape().buffer(broadcast_shape(op.name(), a.shape(), b.shape()));
+        let mut y = self.tape().uninit(broadcast_shape(op.name(), a.shape(), b.shape()));
         broadcast(&a, &b, y.data_mut(), f);
         let [y] = self.tape().record(op, &[self, other], [y]);
         y
@@ -73,7 +73,7 @@ impl<'t, T: Real> Var<'t, T> {
 
     fn unary(self, op: impl Op<T>, f: impl Fn(T) -> T + Sync + Copy) -> Var<'t, T> {
         let x = self.value();
-        let mut y = self.tape().buffer(x.shape());
+        let mut y = self.tape().uninit(x.shape());
         map(x.data(), y.data_mut(), f);
         let [y] = self.tape().record(op, &[self], [y]);
         y
@@ -120,7 +120,7 @@ impl<T: Real> Op<T> for Sub {
             ctx.add(0, reduced(dy.clone(), ctx.input(0).shape()));
         }
         if ctx.needs(1) {
-            let mut db = ctx.buffer(dy.shape());
+            let mut db = ctx.uninit(dy.shape());
             map(dy.data(), db.data_mut(), |dy| -dy);
             ctx.add(1, reduced(db, ctx.input(1).shape()));
         }
@@ -143,7 +143,7 @@ impl<T: Real> Op<T> for Mul {
         let Some(dy) = ctx.output_grad(0) else { return };
         for i in [0, 1] {
             if ctx.needs(i) {
-                let mut share = ctx.buffer(dy.shape());
+                let mut share = ctx.uninit(dy.shape());
                 broadcast(ctx.input(1 - i), dy, share.data_mut(), |other, dy| other * dy);
                 ctx.add(i, reduced(share, ctx.input(i).shape()));
             }
@@ -166,10 +166,10 @@ impl<T: Real> Op<T> for Div {
         // da = dy / b, db = -dy y / b
         let Some(dy) = ctx.output_grad(0) else { return };
         let (b, y) = (ctx.input(1), ctx.output(0));
-        let mut da = ctx.buffer(dy.shape());
+        let mut da = ctx.uninit(dy.shape());
         broadcast(dy, b, da.data_mut(), |dy, b| dy / b);
         if ctx.needs(1) {
-            let mut db = ctx.buffer(dy.shape());
+            let mut db = ctx.uninit(dy.shape());
             zip(da.data(), y.data(), db.data_mut(), |da, y| -da * y);
             ctx.add(1, reduced(db, b.shape()));
         }
@@ -216,7 +216,7 @@ impl<T: Real> Op<T> for Scale<T> {
     fn backward(&self, ctx: &mut Context<'_, T>) {
         // dx = c dy
         let Some(dy) = ctx.output_grad(0) else { return };
-        let (Scale(c), mut dx) = (self, ctx.buffer(dy.shape()));
+        let (Scale(c), mut dx) = (self, ctx.uninit(dy.shape()));
         map(dy.data(), dx.data_mut(), |dy| *c * dy);
         ctx.add(0, dx);
     }

@@ -51,14 +51,14 @@ impl<'t, T: Real> Var<'t, T> {
     #[track_caller]
     pub fn batch_norm(self, eps: f64) -> (Var<'t, T>, BatchStatistics<T>) {
         let x = self.value();
-        let (rows, columns) = x.shape().rows();
+        let (rows, columns) = x.shape().as_matrix();
         assert!(rows * columns > 0, "batch_norm of nothing: shape {:?}", x.shape());
         let at = |i: usize, j: usize| x.data()[i * columns + j].to_f64();
         let mean = column_means(rows, columns, at);
         let var = column_means(rows, columns, |i, j| (at(i, j) - mean[j]).powi(2));
         let tensor = |values: &[f64]| Tensor::from_fn([columns], |j| T::from_f64(values[j]));
         let statistics = BatchStatistics { mean: tensor(&mean), var: tensor(&var), eps };
-        let mut y = self.tape().buffer(x.shape());
+        let mut y = self.tape().uninit(x.shape());
         statistics.normalized(&x, y.data_mut());
         let [y] = self.tape().record(BatchNorm { statistics: statistics.clone() }, &[self], [y]);
         (y, statistics)
@@ -73,13 +73,13 @@ impl<T: Real> Op<T> for BatchNorm<T> {
         // dx = (dy - mean(dy) - y mean(dy y)) / sd, means over the rows
         let Some(dy) = ctx.output_grad(0) else { return };
         let y = ctx.output(0);
-        let (rows, columns) = y.shape().rows();
+        let (rows, columns) = y.shape().as_matrix();
         let dy_at = |i: usize, j: usize| dy.data()[i * columns + j].to_f64();
         let mean_dy = column_means(rows, columns, dy_at);
         let mean_dy_y =
             column_means(rows, columns, |i, j| dy_at(i, j) * y.data()[i * columns + j].to_f64());
         let reciprocals = self.statistics.reciprocals();
-        let mut dx = ctx.buffer(y.shape());
+        let mut dx = ctx.uninit(y.shape());
         for (i, dx) in dx.data_mut().chunks_exact_mut(columns).enumerate() {
             for j in 0..columns {
                 let centred =
@@ -101,12 +101,12 @@ impl<'t, T: Real> Var<'t, T> {
         let x = self.value();
         let columns = statistics.mean.data().len();
         assert_eq!(
-            x.shape().rows().1,
+            x.shape().as_matrix().1,
             columns,
             "normalize: columns of {:?} and of the statistics",
             x.shape()
         );
-        let mut y = self.tape().buffer(x.shape());
+        let mut y = self.tape().uninit(x.shape());
         statistics.normalized(&x, y.data_mut());
         let [y] =
             self.tape().record(Normalize { reciprocals: statistics.reciprocals() }, &[self], [y]);
@@ -121,7 +121,7 @@ impl<T: Real> Op<T> for Normalize<T> {
     fn backward(&self, ctx: &mut Context<'_, T>) {
         // dx = dy / sd
         let Some(dy) = ctx.output_grad(0) else { return };
-        let mut dx = ctx.buffer(dy.shape());
+        let mut dx = ctx.uninit(dy.shape());
         for (dx, dy) in dx.data_mut().chunks_exact_mut(self.reciprocals.len()).zip(dy.rows()) {
             for (j, reciprocal) in self.reciprocals.iter().enumerate() {
                 dx[j] = dy[j] * *reciprocal;

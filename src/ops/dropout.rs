@@ -23,7 +23,7 @@ impl<'t, T: Real> Var<'t, T> {
         let mask = tape.freeze("dropout", &x.shape(), || {
             let mut rng = tape.noise(purpose);
             let (limit, kept) = ((keep * 2_f64.powi(32)) as u64, T::from_f64(1.0 / keep));
-            let mut mask = tape.buffer(x.shape());
+            let mut mask = tape.uninit(x.shape());
             let mut bytes = [0; 1024];
             for mask in mask.data_mut().chunks_mut(bytes.len() / 4) {
                 let bytes = &mut bytes[..4 * mask.len()];
@@ -34,7 +34,7 @@ impl<'t, T: Real> Var<'t, T> {
             }
             mask
         });
-        let mut y = tape.buffer(x.shape());
+        let mut y = tape.uninit(x.shape());
         zip(x.data(), mask.data(), y.data_mut(), |x, m| x * m);
         let [y] = tape.record(Dropout { mask }, &[self], [y]);
         y
@@ -48,7 +48,7 @@ impl<T: Real> Op<T> for Dropout<T> {
     fn backward(&self, ctx: &mut Context<'_, T>) {
         // dx = dy mask / keep
         let Some(dy) = ctx.output_grad(0) else { return };
-        let mut dx = ctx.buffer(dy.shape());
+        let mut dx = ctx.uninit(dy.shape());
         zip(dy.data(), self.mask.data(), dx.data_mut(), |dy, m| dy * m);
         ctx.add(0, dx);
     }

@@ -7,7 +7,7 @@ use crate::tensor::Tensor;
 
 /// The tensor as a matrix, all axes but the last flattened to rows; transposed on demand.
 fn matrix<T: Real>(x: &Tensor<T>, transposed: bool) -> Matrix<'_, T> {
-    let (rows, columns) = x.shape().rows();
+    let (rows, columns) = x.shape().as_matrix();
     let matrix = Matrix::new(x.data(), rows, columns);
     if transposed { matrix.t() } else { matrix }
 }
@@ -55,7 +55,7 @@ impl<'t, T: Real> Var<'t, T> {
         let columns = inner(&b, !transposed[1]);
         let shape =
             if transposed[0] { [a[1], columns].into() } else { a.with(a.len() - 1, columns) };
-        let mut y = self.tape().buffer(shape);
+        let mut y = self.tape().uninit(shape);
         let values = &self.tape().pools().values;
         multiply(
             values,
@@ -80,14 +80,14 @@ impl<T: Real> Op<T> for MatMul {
         let (x, w, values) = (ctx.input(0), ctx.input(1), &ctx.pools().values);
         let [tx, tw] = self.transposed;
         if ctx.needs(0) {
-            let mut dx = ctx.buffer(x.shape());
+            let mut dx = ctx.uninit(x.shape());
             let (left, right) = (matrix(dy, false), matrix(w, !tw));
             let (left, right) = if tx { (right.t(), left.t()) } else { (left, right) };
             multiply(values, left, right, dx.data_mut(), false);
             ctx.add(0, dx);
         }
         if ctx.needs(1) {
-            let mut dw = ctx.buffer(w.shape());
+            let mut dw = ctx.uninit(w.shape());
             let (left, right) = (matrix(x, !tx), matrix(dy, false));
             let (left, right) = if tw { (right.t(), left.t()) } else { (left, right) };
             multiply(values, left, right, dw.data_mut(), false);

@@ -4,7 +4,9 @@
 mod arithmetic;
 mod activation;
 mod reduce;
+mod shape;
 mod matmul;
+mod distinct;
 mod rows;
 mod softmax;
 mod batch_norm;
@@ -12,8 +14,8 @@ mod dropout;
 mod straight_through;
 
 pub use batch_norm::BatchStatistics;
-pub use rows::concat;
-pub(crate) use rows::{Distinct, sum_rows};
+pub(crate) use distinct::{Distinct, sum_rows};
+pub use shape::concat;
 pub use straight_through::one_hot;
 
 /// The gradient checks of every op in this folder.
@@ -23,6 +25,7 @@ pub fn cases() -> Vec<crate::strategies::Case> {
         arithmetic::cases(),
         activation::cases(),
         reduce::cases(),
+        shape::cases(),
         matmul::cases(),
         rows::cases(),
         softmax::cases(),

@@ -31,7 +31,7 @@ impl<T: Real> Op<T> for Sum {
     fn backward(&self, ctx: &mut Context<'_, T>) {
         // dx = dy for every element
         let Some(dy) = ctx.output_grad(0) else { return };
-        let mut dx = ctx.buffer(ctx.input(0).shape());
+        let mut dx = ctx.uninit(ctx.input(0).shape());
         dx.data_mut().fill(dy.item());
         ctx.add(0, dx);
     }
@@ -93,7 +93,7 @@ impl<T: Real> Op<T> for SumAxis {
         let Some(dy) = ctx.output_grad(0) else { return };
         let shape = ctx.input(0).shape();
         let (_, length, after) = around("sum_axis", shape, self.axis);
-        let mut dx = ctx.buffer(shape);
+        let mut dx = ctx.uninit(shape);
         if length * after > 0 {
             for (dx, dy) in
                 dx.data_mut().chunks_exact_mut(length * after).zip(dy.data().chunks_exact(after))

@@ -18,9 +18,9 @@ impl<'t, T: Real> Var<'t, T> {
     /// y\[i, j\] = e^x\[i, j\] / sum over j of e^x\[i, j\]
     pub fn softmax(self) -> Var<'t, T> {
         let x = self.value();
-        let mut y = self.tape().buffer(x.shape());
+        let mut y = self.tape().uninit(x.shape());
         y.data_mut().copy_from_slice(x.data());
-        for row in y.data_mut().chunks_exact_mut(x.shape().rows().1.max(1)) {
+        for row in y.data_mut().chunks_exact_mut(x.shape().as_matrix().1.max(1)) {
             let (_, total) = exp_shifted(row, None);
             scale(row, T::ONE / total);
         }
@@ -35,8 +35,8 @@ impl<T: Real> Op<T> for Softmax {
         // dx = y (dy - sum_j y dy)
         let Some(dy) = ctx.output_grad(0) else { return };
         let y = ctx.output(0);
-        let mut dx = ctx.buffer(y.shape());
-        let width = y.shape().rows().1.max(1);
+        let mut dx = ctx.uninit(y.shape());
+        let width = y.shape().as_matrix().1.max(1);
         for ((dx, y), dy) in dx.data_mut().chunks_exact_mut(width).zip(y.rows()).zip(dy.rows()) {
             let inner = T::from_f64(dot(y, dy));
             zip(y, dy, dx, |y, dy| y * (dy - inner));
@@ -49,8 +49,8 @@ impl<'t, T: Real> Var<'t, T> {
     /// y\[i, j\] = x\[i, j\] - ln sum over j of e^x\[i, j\]
     pub fn log_softmax(self) -> Var<'t, T> {
         let x = self.value();
-        let width = x.shape().rows().1.max(1);
-        let mut y = self.tape().buffer(x.shape());
+        let width = x.shape().as_matrix().1.max(1);
+        let mut y = self.tape().uninit(x.shape());
         y.data_mut().copy_from_slice(x.data());
         for (y, x) in y.data_mut().chunks_exact_mut(width).zip(x.rows()) {
             let (max, total) = exp_shifted(y, None);
@@ -68,9 +68,11 @@ impl<T: Real> Op<T> for LogSoftmax {
         // dx = dy - e^y sum_j dy
         let Some(dy) = ctx.output_grad(0) else { return };
         let y = ctx.output(0);
-        let mut dx = ctx.buffer(y.shape());
+        let mut dx = ctx.uninit(y.shape());
         apply(Function::Exp, y.data(), dx.data_mut());
-        for (dx, dy) in dx.data_mut().chunks_exact_mut(y.shape().rows().1.max(1)).zip(dy.rows()) {
+        for (dx, dy) in
+            dx.data_mut().chunks_exact_mut(y.shape().as_matrix().1.max(1)).zip(dy.rows())
+        {
             let total = sum(dy);
             update(dx, dy, |p, dy| dy - p * total);
         }
@@ -135,7 +137,7 @@ fn cross_entropy_rows<T: Real>(
 
 #[track_caller]
 fn assert_rows(op: &str, shape: Shape, targets: &[u32]) {
-    let (rows, classes) = shape.rows();
+    let (rows, classes) = shape.as_matrix();
     assert_eq!(rows, targets.len(), "{op}: rows of logits of shape {shape:?}, and targets");
     assert!(rows * classes > 0, "{op} of nothing: logits of shape {shape:?}");
 }
@@ -150,8 +152,8 @@ impl<'t, T: Real> Var<'t, T> {
     pub fn cross_entropy(self, targets: &[u32]) -> Var<'t, T> {
         let (tape, x) = (self.tape(), self.value());
         assert_rows("cross_entropy", x.shape(), targets);
-        let targets = checked(tape, targets, x.shape().rows().1);
-        let mut slope = tape.buffer(x.shape());
+        let targets = checked(tape, targets, x.shape().as_matrix().1);
+        let mut slope = tape.uninit(x.shape());
         slope.data_mut().copy_from_slice(x.data());
         let pool = &tape.pools().values;
         let gradient = self.needs_gradient();
@@ -169,7 +171,7 @@ impl<T: Real> Op<T> for CrossEntropy<T> {
     fn backward(&self, ctx: &mut Context<'_, T>) {
         // dx = dy (softmax(x) - one-hot(target)) / rows
         let Some(dy) = ctx.output_grad(0) else { return };
-        let mut dx = ctx.buffer(self.slope.shape());
+        let mut dx = ctx.uninit(self.slope.shape());
         map(self.slope.data(), dx.data_mut(), |slope| slope * dy.item());
         ctx.add(0, dx);
     }
@@ -186,7 +188,7 @@ impl<'t, T: Real> Var<'t, T> {
     #[track_caller]
     pub fn linear_cross_entropy(self, w: Var<'t, T>, b: Var<'t, T>, targets: &[u32]) -> Var<'t, T> {
         let (tape, h, wv, bv) = (self.tape(), self.value(), w.value(), b.value());
-        let (rows, width) = h.shape().rows();
+        let (rows, width) = h.shape().as_matrix();
         assert!(
             wv.shape().len() == 2 && wv.shape()[0] == width && wv.shape()[1..] == bv.shape()[..],
             "linear_cross_entropy: shapes {:?}, {:?} and {:?}",
@@ -198,7 +200,7 @@ impl<'t, T: Real> Var<'t, T> {
         assert_rows("linear_cross_entropy", [rows, classes].into(), targets);
         let targets = checked(tape, targets, classes);
         let pool = &tape.pools().values;
-        let mut slope = tape.buffer([rows, classes]);
+        let mut slope = tape.uninit([rows, classes]);
         let (left, right) =
             (Matrix::new(h.data(), rows, width), Matrix::new(wv.data(), width, classes));
         multiply(pool, left, right, slope.data_mut(), false);
@@ -223,19 +225,19 @@ impl<T: Real> Op<T> for LinearCrossEntropy<T> {
         let Some(dy) = ctx.output_grad(0) else { return };
         let (dy, pool) = (dy.item(), &ctx.pools().values);
         let (h, w) = (ctx.input(0), ctx.input(1));
-        let (rows, width) = h.shape().rows();
+        let (rows, width) = h.shape().as_matrix();
         let classes = w.shape()[1];
         let slope = Matrix::new(self.slope.data(), rows, classes);
         if ctx.needs(0) {
-            let mut dh = ctx.buffer(h.shape());
+            let mut dh = ctx.uninit(h.shape());
             multiply(pool, slope, Matrix::new(w.data(), width, classes).t(), dh.data_mut(), false);
             scale(dh.data_mut(), dy);
             ctx.add(0, dh);
         }
         if ctx.needs(1) {
-            let mut scaled = ctx.buffer([rows, width]);
+            let mut scaled = ctx.uninit([rows, width]);
             map(h.data(), scaled.data_mut(), |h| h * dy);
-            let mut dw = ctx.buffer(w.shape());
+            let mut dw = ctx.uninit(w.shape());
             multiply(
                 pool,
                 Matrix::new(scaled.data(), rows, width).t(),
@@ -246,7 +248,7 @@ impl<T: Real> Op<T> for LinearCrossEntropy<T> {
             ctx.add(1, dw);
         }
         if ctx.needs(2) {
-            let mut db = ctx.buffer([classes]);
+            let mut db = ctx.uninit([classes]);
             map(&self.sums, db.data_mut(), |sum| sum * dy);
             ctx.add(2, db);
         }
@@ -299,7 +301,7 @@ mod tests {
         let targets = [4, 0, 17, 4, 9];
         let logits = h.matmul(w) + b;
         let rows: Vec<u32> = (0..5).map(|i| i * 18 + targets[i as usize]).collect();
-        let composed = -logits.log_softmax().reshape([90, 1]).rows(&rows).mean();
+        let composed = -logits.log_softmax().reshape([90, 1]).gather_rows(&rows).mean();
         let fused = h.linear_cross_entropy(w, b, &targets);
         for loss in [fused, logits.cross_entropy(&targets)] {
             assert!((loss.value().item() - composed.value().item()).abs() < 1e-14);

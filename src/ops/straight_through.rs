@@ -31,7 +31,7 @@ impl<'t, T: Real> Var<'t, T> {
             let mut moved = soft.deep_copy();
             update(moved.data_mut(), base.data(), |soft, base| soft - base);
             let hard = y;
-            y = tape.buffer(hard.shape());
+            y = tape.uninit(hard.shape());
             zip(hard.data(), moved.data(), y.data_mut(), |hard, moved| hard + moved);
         }
         let [y] = tape.record(StraightThrough, &[self], [y]);
@@ -57,7 +57,7 @@ impl<'t, T: Real> Var<'t, T> {
     #[track_caller]
     pub fn argmax(self) -> Vec<u32> {
         let (tape, x) = (self.tape(), self.value());
-        let (rows, length) = x.shape().rows();
+        let (rows, length) = x.shape().as_matrix();
         assert!(length > 0, "argmax of nothing: shape {:?}", x.shape());
         tape.freeze("argmax", &[rows], || {
             let mut codes = Vec::with_capacity(rows);

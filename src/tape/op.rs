@@ -100,7 +100,7 @@ impl<'a, T: Real> Context<'a, T> {
     }
 
     /// A tensor with unspecified contents, to fill and [`add`](Context::add).
-    pub fn buffer(&self, shape: impl Into<Shape>) -> Tensor<T> {
+    pub fn uninit(&self, shape: impl Into<Shape>) -> Tensor<T> {
         let shape = shape.into();
         Tensor::from_buffer(shape, self.pools.values.take(shape.elements()))
     }

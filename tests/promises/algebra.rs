@@ -4,9 +4,9 @@
 #![cfg(feature = "approx")]
 
 use approx::assert_abs_diff_eq;
-use dpq::dpq::composed::{self, Normalization};
-use dpq::dpq::{Form, sx, vq};
 use dpq::nn::Lstm;
+use dpq::pq::composed::{self, Normalization};
+use dpq::pq::{Form, sx, vq};
 use dpq::{DpqConfig, Params, Real, Tape, Tensor, rng};
 
 const VOCABULARY: usize = 40;
@@ -66,7 +66,7 @@ fn pass<T: Real>(
     let leaves = inputs.map(|x| tape.leaf(x));
     let [queries, keys, values] = leaves;
     let normalization = if config.batch_norm { Normalization::Batch } else { Normalization::Off };
-    let looked_up = queries.rows(ids);
+    let looked_up = queries.gather_rows(ids);
     let (quantized, codes) = match config.form {
         Form::Sx => (
             sx::sx(config, normalization, queries, ids, keys, values),

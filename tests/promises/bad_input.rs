@@ -2,7 +2,7 @@
 //! never a panic, never a silent number.
 
 use dpq::data::Corpus;
-use dpq::dpq::{Form, RandomCodes};
+use dpq::pq::{Form, RandomCodes};
 use dpq::{DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Params, Tape, Tensor};
 use std::path::Path;
 
@@ -74,8 +74,8 @@ fn an_id_outside_the_vocabulary_is_an_error_in_training_and_in_evaluation() {
             let expected = format!("id {id} is outside the vocabulary: expected 0..10");
 
             let tape = Tape::new();
-            let looked = embedding.forward(&tape.train(&params), &[3, id, 9]);
-            let loss = looked.rows.sum();
+            let embedded = embedding.forward(&tape.train(&params), &[3, id, 9]);
+            let loss = embedded.rows.sum();
             let fault = tape.backward(loss).unwrap_err();
             assert!(matches!(fault, Error::Id { vocabulary: 10, .. }), "kind {kind}: {fault:?}");
             assert_eq!(fault.to_string(), expected);
@@ -121,8 +121,8 @@ fn spoilt(kind: usize, name: &str, at: usize, number: f32) -> [dpq::Result<()>; 
     let id = params.find(name).unwrap();
     params.write(id)[at] = number;
     let tape = Tape::new();
-    let looked = embedding.forward(&tape.train(&params), &[3, 4, 9, 3]);
-    let loss = looked.rows.sum();
+    let embedded = embedding.forward(&tape.train(&params), &[3, 4, 9, 3]);
+    let loss = embedded.rows.sum();
     let trained = tape.backward(loss).map(|_| ());
     let tape = Tape::new();
     embedding.forward(&tape.evaluate(&params), &[3, 4, 9, 3]);

@@ -27,10 +27,10 @@ fn trained(config: DpqConfig) -> (DpqEmbedding, Params<f32>) {
     let mut tape = Tape::new();
     for step in 0..40 {
         let ids: Vec<u32> = (0..24).map(|i| (i * 5 + step * 7) % VOCABULARY as u32).collect();
-        let looked = embedding.forward(&tape.train(&params), &ids);
-        let off = looked.rows - tape.constant(targets.clone()).rows(&ids);
+        let embedded = embedding.forward(&tape.train(&params), &ids);
+        let off = embedded.rows - tape.constant(targets.clone()).gather_rows(&ids);
         let loss = (off * off).mean();
-        let loss = looked.regulariser.map_or(loss, |regulariser| loss + regulariser);
+        let loss = embedded.regulariser.map_or(loss, |regulariser| loss + regulariser);
         let grads = tape.backward_and_free(loss).unwrap();
         tape.reset();
         Sgd { rate: 0.5 }.step(&mut params, &grads);
@@ -61,7 +61,7 @@ impl Exported {
     fn refused(&self, bytes: &[u8]) -> String {
         let path = self.folder.path().join("bad");
         std::fs::write(&path, bytes).unwrap();
-        let fault = CompactEmbedding::<f32>::read(&path).expect_err("a bad file");
+        let fault = CompactEmbedding::<f32>::load(&path).expect_err("a bad file");
         assert!(matches!(fault, Error::File { .. } | Error::NotFinite { .. }), "{fault:?}");
         let (text, name) = (fault.to_string(), format!("{}: ", path.display()));
         text.strip_prefix(&name).unwrap_or_else(|| panic!("{text} names no file")).to_string()
@@ -106,7 +106,7 @@ fn a_file_reads_back_as_the_model_evaluates_to_the_bit() {
         let (embedding, params) = trained(config);
         let compact = embedding.to_compact(&params).unwrap();
         compact.save(&path).unwrap();
-        let read = CompactEmbedding::<f32>::read(&path).unwrap();
+        let read = CompactEmbedding::<f32>::load(&path).unwrap();
         assert_eq!(read, compact);
         let sizes = |e: &dyn Embedding<f32>| (e.vocabulary(), e.width());
         assert_eq!(sizes(&read), sizes(&embedding));
@@ -131,7 +131,7 @@ fn other_readers_find_packed_codes_values_and_the_settings() {
         let metadata = header.metadata().as_ref().unwrap();
         let expected = [
             ("format", "dpq compact embedding 1"),
-            ("form", if config.form == dpq::dpq::Form::Sx { "sx" } else { "vq" }),
+            ("form", if config.form == dpq::pq::Form::Sx { "sx" } else { "vq" }),
             ("rows", "37"),
             ("groups", "4"),
             ("codebook_size", "5"),
@@ -303,7 +303,7 @@ fn a_missing_field_or_tensor_or_another_type_is_refused() {
 #[test]
 fn an_id_outside_the_vocabulary_is_refused_on_lookup() {
     let good = exported(configs()[0]);
-    let read = CompactEmbedding::<f32>::read(good.folder.path().join("good")).unwrap();
+    let read = CompactEmbedding::<f32>::load(good.folder.path().join("good")).unwrap();
     for id in [37, u32::MAX] {
         let fault = read.lookup(&[0, id]).unwrap_err();
         assert_eq!(fault.to_string(), format!("id {id} is outside the vocabulary: expected 0..37"));
@@ -336,7 +336,7 @@ fn saving_where_it_cannot_be_is_an_error_and_leaves_nothing_behind() {
     assert!(matches!(&fault, Error::Io { path, .. } if *path == taken), "{fault:?}");
     assert_eq!(names(folder.path()), ["taken"]);
 
-    let fault = CompactEmbedding::<f32>::read(&missing).unwrap_err();
+    let fault = CompactEmbedding::<f32>::load(&missing).unwrap_err();
     assert!(matches!(&fault, Error::Io { path, .. } if *path == missing), "{fault:?}");
 }
 
@@ -351,7 +351,7 @@ fn saving_over_a_file_replaces_it_whole() {
     let compact = small.to_compact(&small_params).unwrap();
     compact.save(&path).unwrap();
     assert!(std::fs::metadata(&path).unwrap().len() < before);
-    assert_eq!(CompactEmbedding::<f32>::read(&path).unwrap(), compact);
+    assert_eq!(CompactEmbedding::<f32>::load(&path).unwrap(), compact);
     assert_eq!(names(folder.path()), ["embedding"]);
 }
 

@@ -1,9 +1,9 @@
 //! The fused ops give what their compositions from primitive ops give: rows to the bit under the
 //! same statistics, everything else to rounding, beyond every tile and chunk.
 
-use dpq::dpq::composed::{self, Normalization};
-use dpq::dpq::{BATCH_NORM_EPS, Form, sx, vq};
 use dpq::ops::BatchStatistics;
+use dpq::pq::composed::{self, Normalization};
+use dpq::pq::{BATCH_NORM_EPS, Form, sx, vq};
 use dpq::{DpqConfig, Real, Tape, Tensor, rng};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRng, TestRunner};
@@ -115,9 +115,11 @@ impl Setting {
             (Form::Sx, true) => sx::sx(config, normalization, queries, ids, keys, values),
             (Form::Vq, true) => vq::vq(config, normalization, queries, ids, keys),
             (Form::Sx, false) => {
-                composed::sx(config, normalization, queries.rows(ids), keys, values).0
+                composed::sx(config, normalization, queries.gather_rows(ids), keys, values).0
             }
-            (Form::Vq, false) => composed::vq(config, normalization, queries.rows(ids), keys).0,
+            (Form::Vq, false) => {
+                composed::vq(config, normalization, queries.gather_rows(ids), keys).0
+            }
         };
         let mut seeds = vec![(quantized.rows, upstream.clone())];
         seeds.extend(quantized.regulariser.map(|r| (r, Tensor::scalar(T::from_f64(0.7)))));

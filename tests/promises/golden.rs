@@ -1,8 +1,8 @@
 //! Both forms, composed and fused, give the numbers that plain loops over the formulae give, and
 //! those that PyTorch's autograd found, where its file is there.
 
-use dpq::dpq::composed::{self, Normalization};
-use dpq::dpq::{Form, sx, vq};
+use dpq::pq::composed::{self, Normalization};
+use dpq::pq::{Form, sx, vq};
 use dpq::{DpqConfig, Tape, Tensor};
 
 struct Case {
@@ -54,12 +54,12 @@ fn run(case: &Case, fused: bool) -> Outcome {
         (None, true) => (vq::vq(config, normalization, queries, &case.ids, keys), None),
         (Some(v), false) => {
             let (quantized, codes) =
-                composed::sx(config, normalization, queries.rows(&case.ids), keys, v);
+                composed::sx(config, normalization, queries.gather_rows(&case.ids), keys, v);
             (quantized, Some(codes))
         }
         (None, false) => {
             let (quantized, codes) =
-                composed::vq(config, normalization, queries.rows(&case.ids), keys);
+                composed::vq(config, normalization, queries.gather_rows(&case.ids), keys);
             (quantized, Some(codes))
         }
     };
@@ -334,7 +334,7 @@ mod file {
         let [n, _, _, s] = inputs.sizes();
         assert_eq!([n, s], [size("n"), size("s")]);
         assert_eq!(inputs.queries.shape()[..], [size("V"), size("d")]);
-        assert_eq!(sizes["bn_eps"], dpq::dpq::BATCH_NORM_EPS);
+        assert_eq!(sizes["bn_eps"], dpq::pq::BATCH_NORM_EPS);
         let outcome = Outcome {
             rows: numbers(&case["output"]),
             regulariser: case["reg"].as_f64().unwrap(),

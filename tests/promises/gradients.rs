@@ -13,7 +13,7 @@ fn cases_each() -> u32 {
 fn every_op_agrees_with_finite_differences() {
     let mut differentiated = BTreeSet::new();
     println!("{:<36} {:>6} {:>12} {:>10}", "case", "inputs", "worst error", "time");
-    for case in [dpq::ops::cases(), dpq::dpq::cases(), dpq::nn::cases()].into_iter().flatten() {
+    for case in [dpq::ops::cases(), dpq::pq::cases(), dpq::nn::cases()].into_iter().flatten() {
         let outcome = case.run(cases_each());
         println!("{outcome}");
         outcome.assert_ok();

@@ -1,9 +1,9 @@
 //! What implementations of product quantisation are known to get wrong is right here, one test for
 //! each.
 
-use dpq::dpq::composed::{self, Normalization, Quantized};
-use dpq::dpq::{BATCH_NORM_RATE, Form, sx, vq};
 use dpq::optim::Sgd;
+use dpq::pq::composed::{self, Normalization, Quantized};
+use dpq::pq::{BATCH_NORM_RATE, Form, sx, vq};
 use dpq::{CodeTable, DpqConfig, DpqEmbedding, Embedding, Params, Tape, Tensor, Var, rng};
 
 const VOCABULARY: usize = 30;
@@ -42,7 +42,7 @@ fn pass<'t>(
     let inputs = tensors.map(|x| tape.leaf(x));
     let [queries, keys, values] = inputs;
     let normalization = if config.batch_norm { Normalization::Batch } else { Normalization::Off };
-    let rows = queries.rows(&ids());
+    let rows = queries.gather_rows(&ids());
     let (composed, codes) = match config.form {
         Form::Sx => composed::sx(config, normalization, rows, keys, values),
         Form::Vq => composed::vq(config, normalization, rows, keys),
@@ -88,7 +88,7 @@ fn nonzero_rows(gradient: &Tensor<f64>) -> Vec<bool> {
     gradient.rows().map(|row| row.iter().any(|x| *x != 0.0)).collect()
 }
 
-/// The rows of the queries that are looked up.
+/// The rows of the queries that are embedded up.
 fn looked_up() -> Vec<bool> {
     (0..VOCABULARY as u32).map(|id| ids().contains(&id)).collect()
 }
@@ -256,9 +256,9 @@ fn layer(config: DpqConfig) -> (DpqEmbedding, Params<f64>) {
 
 fn step(embedding: &DpqEmbedding, params: &mut Params<f64>, ids: &[u32], rate: f64) -> Vec<String> {
     let mut tape = Tape::new();
-    let looked = embedding.forward(&tape.train(params), ids);
-    let task = (looked.rows * tape.constant(draw("upstream", &[ids.len(), WIDTH]))).sum();
-    let loss = looked.regulariser.map_or(task, |regulariser| task + regulariser);
+    let embedded = embedding.forward(&tape.train(params), ids);
+    let task = (embedded.rows * tape.constant(draw("upstream", &[ids.len(), WIDTH]))).sum();
+    let loss = embedded.regulariser.map_or(task, |regulariser| task + regulariser);
     let grads = tape.backward_and_free(loss).unwrap();
     tape.reset();
     Sgd { rate }.step(params, &grads);
@@ -311,8 +311,8 @@ fn running_averages_move_by_a_hundredth_in_training_and_not_in_evaluation() {
         }
 
         let tape = Tape::new();
-        let looked = embedding.forward(&tape.evaluate(&params), &ids());
-        let grads = tape.backward(looked.rows.sum()).unwrap();
+        let embedded = embedding.forward(&tape.evaluate(&params), &ids());
+        let grads = tape.backward(embedded.rows.sum()).unwrap();
         assert!(grads.moves().is_empty(), "evaluation asks for no move");
     }
 }
@@ -330,7 +330,7 @@ fn codes_are_below_the_codebook_size_in_training_and_at_export() {
             let [q, keys] =
                 [embedding.queries(), embedding.keys()].map(|id| tape.leaf(params.get(id).clone()));
             let (rows, values) =
-                (q.rows(&ids()), tape.leaf(params.get(embedding.values()).clone()));
+                (q.gather_rows(&ids()), tape.leaf(params.get(embedding.values()).clone()));
             let (_, training) = match form {
                 Form::Sx => composed::sx(&config, Normalization::Batch, rows, keys, values),
                 Form::Vq => composed::vq(&config, Normalization::Batch, rows, keys),

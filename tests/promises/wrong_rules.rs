@@ -4,9 +4,9 @@
 //! Without a mistake they pass; with any of the mistakes below they must not. Run with `--nocapture`
 //! for the list.
 
-use dpq::dpq::composed::{self, Normalization, Quantized};
-use dpq::dpq::{BATCH_NORM_EPS, Form};
 use dpq::gradcheck::Report;
+use dpq::pq::composed::{self, Normalization, Quantized};
+use dpq::pq::{BATCH_NORM_EPS, Form};
 use dpq::{Context, DpqConfig, Op, Tensor, Var, gradcheck, rng};
 
 /// What people get wrong in DPQ's rules. `None` stands for the right rule.
@@ -150,7 +150,7 @@ fn in_loops<'t>(
     values: Var<'t, f64>,
 ) -> Quantized<'t, f64> {
     let composed = || {
-        let rows = queries.rows(&IDS);
+        let rows = queries.gather_rows(&IDS);
         match config.form {
             Form::Sx => composed::sx(config, Normalization::Batch, rows, keys, values),
             Form::Vq => composed::vq(config, Normalization::Batch, rows, keys),

@@ -1,6 +1,6 @@
 //! The choice of a codeword: the one with the best normalised score.
 
-use super::scores::{Codebook, Normalizer, Queries, Score, groups_of_tile, score_with};
+use super::score::{Codebook, Normalizer, Queries, Score, groups_of_tile, score_with};
 use crate::kernels::{level, panel};
 use crate::parallel;
 use crate::real::Real;
@@ -115,7 +115,7 @@ pub(crate) fn choose_and<T: Real, P: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dpq::scores::scores;
+    use crate::pq::score::scores;
     use crate::tape::Pools;
     use crate::tensor::Tensor;
 
@@ -170,8 +170,8 @@ mod tests {
     #[cfg(all_levels)]
     #[test]
     fn codes_and_scores_are_the_same_bits_on_every_instruction_set() {
-        use crate::dpq::scores::batch_statistics;
         use crate::kernels::levels::at_each;
+        use crate::pq::score::batch_statistics;
         for (groups, s, k) in [(3, 5, 21), (2, 8, 32), (4, 13, 70)] {
             for kind in [Score::Dot, Score::SquaredDistance] {
                 let n = 210;

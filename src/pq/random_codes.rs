@@ -3,7 +3,7 @@
 use super::DpqConfig;
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
-use crate::embedding::{Embedding, Looked};
+use crate::embedding::{Embedded, Embedding};
 use crate::error::Result;
 use crate::params::{ParamId, Params};
 use crate::real::Real;
@@ -64,7 +64,7 @@ impl<T: Real> Embedding<T> for RandomCodes {
         self.width
     }
 
-    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Looked<'t, T> {
+    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T> {
         let (k, groups) = (self.config.codebook_size, self.config.groups);
         let (n, s) = (self.config.codebooks() * k, self.width / groups);
         let stride = if self.config.shared { 0 } else { k as u32 };
@@ -79,7 +79,8 @@ impl<T: Real> Embedding<T> for RandomCodes {
                 places.extend((0..groups).map(|_| 0));
             }
         }
-        let rows = p[self.values].reshape([n, s]).rows(&places).reshape([ids.len(), self.width]);
-        Looked { rows, regulariser: None }
+        let rows =
+            p[self.values].reshape([n, s]).gather_rows(&places).reshape([ids.len(), self.width]);
+        Embedded { rows, regulariser: None }
     }
 }

@@ -98,7 +98,7 @@ mod tests {
         let mut tape = Tape::new();
         let p = tape.train(&params);
         tape.move_statistic(mean, Tensor::from([2.0]), 0.25);
-        let loss = p[table].rows(&[2, 2, 1]).sum();
+        let loss = p[table].gather_rows(&[2, 2, 1]).sum();
         let grads = tape.backward_and_free(loss).unwrap();
         tape.reset();
         Sgd { rate: 0.5 }.step(&mut params, &grads);

@@ -17,7 +17,7 @@ pub fn bits(codebook_size: usize) -> u32 {
 /// codes counted row by row, stands at bits c b to (c + 1) b of the bytes, lowest bit first.
 ///
 /// ```
-/// use dpq::dpq::codes::CodeTable;
+/// use dpq::pq::codes::CodeTable;
 /// let table = CodeTable::pack(&[0, 4, 2, 1, 3, 3], 3, 5);
 /// assert_eq!((table.rows(), table.bytes().len()), (2, 3)); // 6 codes of 3 bits
 /// assert_eq!(table.unpack(), [0, 4, 2, 1, 3, 3]);

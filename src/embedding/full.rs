@@ -1,31 +1,11 @@
-//! Embeddings: rows of numbers for ids.
+//! The full table.
 
+use super::embedding::{Embedded, Embedding};
 use crate::params::{ParamId, Params};
 use crate::real::Real;
 use crate::rng;
-use crate::tape::{Bound, Var};
+use crate::tape::Bound;
 use crate::tensor::Tensor;
-
-/// Gives every id of a vocabulary a row of numbers. Models hold one as `Box<dyn Embedding<T>>`, so
-/// that another one changes one line.
-pub trait Embedding<T: Real> {
-    /// Ids are `0..vocabulary()`.
-    fn vocabulary(&self) -> usize;
-
-    /// Numbers in a row.
-    fn width(&self) -> usize;
-
-    /// Looks up the rows of `ids`. An id outside the vocabulary is a fault that the tape reports.
-    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Looked<'t, T>;
-}
-
-/// Looked-up rows.
-pub struct Looked<'t, T: Real> {
-    /// ids.len() x width
-    pub rows: Var<'t, T>,
-    /// A scalar to add to the loss, where the embedding has one.
-    pub regulariser: Option<Var<'t, T>>,
-}
 
 /// The full table, V x d.
 #[derive(Clone, Debug)]
@@ -64,7 +44,7 @@ impl<T: Real> Embedding<T> for FullEmbedding {
         self.width
     }
 
-    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Looked<'t, T> {
-        Looked { rows: p[self.table].rows(ids), regulariser: None }
+    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T> {
+        Embedded { rows: p[self.table].gather_rows(ids), regulariser: None }
     }
 }

@@ -15,7 +15,7 @@
 //! added up; and where there is a single part of a single query, whose scores are their own means,
 //! so that they normalise to exactly 0.
 
-use super::scores::{
+use super::score::{
     BLOCK, Codebook, Queries, Score, batch_statistics, groups_of_tile, pieces, score,
 };
 use crate::kernels::elementwise::add;
@@ -279,7 +279,7 @@ fn from_scores<T: Real>(
 mod tests {
     use super::*;
     use crate::Tape;
-    use crate::dpq::scores::scores;
+    use crate::pq::score::scores;
 
     #[test]
     fn closed_form_and_added_up_statistics_equal_those_of_the_scores() {
@@ -302,7 +302,7 @@ mod tests {
                     statistics(tape.pools(), score, queries, &distinct, &codebook);
                 assert_eq!(moments.is_none(), s > 2 * k);
 
-                let q = tape.constant(table).rows(&ids).reshape([300, groups, s]);
+                let q = tape.constant(table).gather_rows(&ids).reshape([300, groups, s]);
                 let r = scores(score, q, tape.constant(codewords)).reshape([300 * groups, k]);
                 let (_, expected) = r.batch_norm(1e-3);
                 let close = |a: &Tensor<f64>, b: &Tensor<f64>| {

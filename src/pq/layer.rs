@@ -4,11 +4,11 @@ use super::choice::choose;
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
 use super::composed::{Normalization, Quantized};
-use super::scores::{Codebook, Normalizer, Queries, Score, batch_statistics};
+use super::score::{Codebook, Normalizer, Queries, Score, batch_statistics};
 use super::sx::sx;
 use super::vq::vq;
 use super::{BATCH_NORM_RATE, DpqConfig, Form};
-use crate::embedding::{Embedding, Looked};
+use crate::embedding::{Embedded, Embedding};
 use crate::error::{Error, Result};
 use crate::ops::BatchStatistics;
 use crate::params::{ParamId, Params};
@@ -24,8 +24,8 @@ use crate::tensor::Tensor;
 /// let mut params = Params::<f32>::new();
 /// let embedding = DpqEmbedding::new(&mut params, 1000, 64, DpqConfig::sx(16, 32), 0.1, 0)?;
 /// let tape = Tape::new();
-/// let looked = embedding.forward(&tape.train(&params), &[3, 1, 4, 1, 5]);
-/// assert_eq!(&looked.rows.shape()[..], &[5, 64]);
+/// let embedded = embedding.forward(&tape.train(&params), &[3, 1, 4, 1, 5]);
+/// assert_eq!(&embedded.rows.shape()[..], &[5, 64]);
 ///
 /// let compact = embedding.to_compact(&params)?;
 /// let evaluated = embedding.forward(&tape.evaluate(&params), &[3, 1, 4]).rows.value();
@@ -152,7 +152,7 @@ impl<T: Real> Embedding<T> for DpqEmbedding {
 
     /// In training the scores are normalised by the batch's statistics, towards which the running
     /// ones then move; in evaluation by the running ones.
-    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Looked<'t, T> {
+    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T> {
         let running = self.statistics.map(|[m, v]| batch_statistics(p[m].value(), p[v].value()));
         let normalization = match &running {
             None => Normalization::Off,
@@ -171,6 +171,6 @@ impl<T: Real> Embedding<T> for DpqEmbedding {
             p.tape.move_statistic(m, mean, rate);
             p.tape.move_statistic(v, var, rate);
         }
-        Looked { rows, regulariser }
+        Embedded { rows, regulariser }
     }
 }

@@ -5,8 +5,10 @@
 //! few. The work is split over threads by rows, or by columns where rows are few. Each element of
 //! the result is the same chain of fused additions however the work is split.
 
+mod tile;
+
+use crate::kernels::level;
 use crate::kernels::transpose::transpose;
-use crate::kernels::{level, tile};
 use crate::parallel;
 use crate::real::Real;
 use crate::tensor::{Buffer, Pool};

@@ -2,7 +2,7 @@
 
 use super::DpqConfig;
 use super::codes::{CodeTable, put_codewords};
-use crate::embedding::{Embedding, Looked};
+use crate::embedding::{Embedded, Embedding};
 use crate::error::{Error, Result};
 use crate::kernels::level;
 use crate::parallel;
@@ -150,13 +150,13 @@ impl<T: Real> Embedding<T> for CompactEmbedding<T> {
         self.row_width()
     }
 
-    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Looked<'t, T> {
-        let mut rows = p.tape.buffer([ids.len(), self.row_width()]);
+    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T> {
+        let mut rows = p.tape.uninit([ids.len(), self.row_width()]);
         if let Err(fault) = self.lookup_into(ids, rows.data_mut()) {
             rows.data_mut().fill(T::ZERO);
             p.tape.fail(fault);
         }
-        Looked { rows: p.tape.constant(rows), regulariser: None }
+        Embedded { rows: p.tape.constant(rows), regulariser: None }
     }
 }
 
@@ -178,7 +178,7 @@ impl<T: Real> Embedding<T> for CompactEmbedding<T> {
 #[cfg(feature = "io")]
 mod file {
     use super::*;
-    use crate::dpq::{Form, codes};
+    use crate::pq::{Form, codes};
     use safetensors::tensor::{Dtype, SafeTensors, TensorView};
     use std::collections::HashMap;
     use std::path::Path;
@@ -221,7 +221,7 @@ mod file {
             let metadata = metadata.map(|(key, value)| (key.to_string(), value)).into();
             let bytes =
                 safetensors::serialize(tensors, Some(metadata)).expect("two well-formed tensors");
-            crate::error::write_whole(path, &bytes)
+            crate::io::write_whole(path, &bytes)
         }
 
         /// Reads a file that [`save`](Self::save) wrote.
@@ -229,7 +229,7 @@ mod file {
         /// # Errors
         /// [`Error::Io`] if it cannot be read, [`Error::File`] if it is something else or damaged,
         /// [`Error::NotFinite`] if a value is not finite.
-        pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        pub fn load(path: impl AsRef<Path>) -> Result<Self> {
             let path = path.as_ref();
             let bytes = std::fs::read(path)
                 .map_err(|source| Error::Io { path: path.to_path_buf(), source })?;

@@ -6,9 +6,9 @@
 //! l[j] = log2(e) / (tau sd[j]) < C^k[j], q > - log2(e) mean[j] / (tau sd[j])
 //! ```
 
-use super::scores::{Codebook, Normalizer};
 use crate::kernels::exponential::exp2_negative;
 use crate::kernels::panel;
+use crate::pq::score::{Codebook, Normalizer};
 use crate::real::Real;
 use crate::tensor::{Buffer, Pool, Tensor};
 use fearless_simd::{Simd, prelude::*};

@@ -3,7 +3,7 @@
 use super::choice::choose_and;
 use super::codes::decode;
 use super::composed::Normalization;
-use super::scores::{Codebook, Normalizer, Queries, Score, pieces};
+use super::score::{Codebook, Normalizer, Queries, Score, pieces};
 use super::statistics::{Moments, statistics};
 use crate::error::Error;
 use crate::kernels::elementwise::add_up;
@@ -88,7 +88,7 @@ pub(super) fn assign<T: Real>(
 impl<T: Real> Assigned<T> {
     /// The rows that the codes stand for, one a token.
     pub(super) fn rows(&self, tape: &Tape<T>, values: &Tensor<T>, groups: usize) -> Tensor<T> {
-        let mut rows = tape.buffer([self.distinct.total(), groups * values.shape()[2]]);
+        let mut rows = tape.uninit([self.distinct.total(), groups * values.shape()[2]]);
         decode(values, &self.codes, &self.distinct.slots, groups, rows.data_mut());
         rows
     }

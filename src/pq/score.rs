@@ -65,7 +65,7 @@ pub(crate) struct Queries<'a, T: Real> {
 
 impl<'a, T: Real> Queries<'a, T> {
     pub(crate) fn new(data: &'a Tensor<T>, ids: Option<&'a [u32]>, groups: usize) -> Self {
-        Queries { data: data.data(), ids, width: data.shape().rows().1, groups }
+        Queries { data: data.data(), ids, width: data.shape().as_matrix().1, groups }
     }
 
     /// How many rows there are.
@@ -273,7 +273,7 @@ pub(crate) fn scores<'t, T: Real>(kind: Score, q: Var<'t, T>, codebook: Var<'t, 
     let book = Codebook::new(pool, &codebook.value());
     let flat = qv.reshape([n, groups * s]);
     let queries = Queries::new(&flat, None, groups);
-    let mut r = tape.buffer([n, groups, book.size]);
+    let mut r = tape.uninit([n, groups, book.size]);
     let (mut part, mut panel) = (pool.take(s * T::LANES), pool.take(book.size * T::LANES));
     for (i, r) in r.data_mut().chunks_mut(T::LANES * groups * book.size).enumerate() {
         let tokens = i * T::LANES..n.min((i + 1) * T::LANES);

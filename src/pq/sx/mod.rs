@@ -36,22 +36,26 @@
 //!
 //! where mean_g, Cov_g and m\[g,j\] are the moments of the queries and scores of group g.
 
-use super::assign::{Assigned, assign};
-use super::codes::add_to_codewords;
-use super::composed::{Normalization, Quantized};
-use super::logits::Logits;
-use super::scores::{BLOCK, Codebook, Normalizer, Queries, Score, groups_of_tile, pieces, score};
-use super::statistics::{Moments, centred};
-use super::{DpqConfig, composed};
+mod logits;
+
 use crate::kernels::elementwise::{add, add_short, add_up};
 use crate::kernels::level;
 use crate::kernels::panel::{self, MOST_LANES};
 use crate::ops::{Distinct, sum_rows};
 use crate::parallel;
+use crate::pq::assign::{Assigned, assign};
+use crate::pq::codes::add_to_codewords;
+use crate::pq::composed::{Normalization, Quantized};
+use crate::pq::score::{
+    BLOCK, Codebook, Normalizer, Queries, Score, groups_of_tile, pieces, score,
+};
+use crate::pq::statistics::{Moments, centred};
+use crate::pq::{DpqConfig, composed};
 use crate::real::Real;
 use crate::tape::{Context, Op, Pools, Var};
 use crate::tensor::{Buffer, Tensor};
 use fearless_simd::{Simd, dispatch, prelude::*};
+use logits::Logits;
 use std::ops::Range;
 
 /// Added to p before its logarithm is taken.
@@ -73,7 +77,7 @@ pub fn sx<'t, T: Real>(
     values: Var<'t, T>,
 ) -> Quantized<'t, T> {
     let tape = queries.tape();
-    let composed = || composed::sx(config, normalization, queries.rows(ids), keys, values).0;
+    let composed = || composed::sx(config, normalization, queries.gather_rows(ids), keys, values).0;
     tape.fused(composed, || forward(config, normalization, queries, ids, keys, values))
 }
 
@@ -88,7 +92,7 @@ fn forward<'t, T: Real>(
 ) -> Quantized<'t, T> {
     let (tape, table, keys_v, values_v) =
         (queries.tape(), queries.value(), keys.value(), values.value());
-    super::assert_shapes("sx", config, &table, ids, &[&keys_v, &values_v]);
+    crate::pq::assert_shapes("sx", config, &table, ids, &[&keys_v, &values_v]);
     let (score, groups) = (Score::Dot, config.groups);
     let found =
         assign(tape, score, normalization, groups, &table, ids, &keys_v, 0, |_, _, _, _| ());
@@ -150,7 +154,7 @@ impl<T: Real> Op<T> for Sx<T> {
         }
         work.finish(linear.as_deref(), &mut dq);
         dq.truncate(u * d);
-        let mut dvalues = ctx.buffer(values.shape());
+        let mut dvalues = ctx.uninit(values.shape());
         dvalues.data_mut().copy_from_slice(of_values);
         ctx.add_rows(0, self.distinct.ids.clone(), Tensor::from_buffer([u, d], dq));
         ctx.add(1, dkeys);

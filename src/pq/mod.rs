@@ -46,22 +46,21 @@
 
 pub mod codes;
 pub mod compact;
-mod scores;
+mod score;
 mod choice;
 mod statistics;
 pub mod composed;
-mod logits;
 mod assign;
 pub mod sx;
 pub mod vq;
-mod embedding;
+mod layer;
 mod random_codes;
 #[cfg(feature = "proptest")]
 mod cases;
 
 #[cfg(feature = "proptest")]
 pub use cases::cases;
-pub use embedding::DpqEmbedding;
+pub use layer::DpqEmbedding;
 pub use random_codes::RandomCodes;
 
 use crate::error::{Error, Result};

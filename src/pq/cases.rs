@@ -3,7 +3,7 @@
 use super::composed::Normalization;
 use super::sx::sx;
 use super::vq::vq;
-use super::{DpqConfig, Form, scores};
+use super::{DpqConfig, Form, score};
 use crate::gradcheck;
 use crate::strategies::{Case, ids, tensor};
 use crate::tensor::Tensor;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 /// The gradient checks of the ops in this folder.
 pub fn cases() -> Vec<Case> {
-    let mut cases = scores::cases();
+    let mut cases = score::cases();
     cases.extend([form_case("dpq, sx", Form::Sx), form_case("dpq, vq", Form::Vq)]);
     cases
 }

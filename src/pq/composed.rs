@@ -3,7 +3,7 @@
 //! Everything here is as the formulae of [`dpq`](super) say it, and holds n x D x K numbers. The
 //! fused ops compute the same without.
 
-use super::scores::{Score, scores};
+use super::score::{Score, scores};
 use super::{BATCH_NORM_EPS, DpqConfig};
 use crate::ops::{BatchStatistics, concat, one_hot};
 use crate::real::Real;
@@ -38,7 +38,7 @@ fn normalized<'t, T: Real>(
     keys: Var<'t, T>,
 ) -> (Var<'t, T>, Option<BatchStatistics<T>>) {
     let r = scores(score, q, keys);
-    let (rows, k) = r.shape().rows();
+    let (rows, k) = r.shape().as_matrix();
     let r = r.reshape([rows, k]);
     match normalization {
         Normalization::Batch => {
@@ -105,7 +105,7 @@ pub fn vq<'t, T: Real>(
     let book = |i: usize| if config.shared { 0 } else { i % groups * k };
     let places: Vec<u32> =
         codes.iter().enumerate().map(|(i, code)| book(i) as u32 + code).collect();
-    let chosen = codebook.reshape([config.codebooks() * k, s]).rows(&places).reshape([n, d]);
+    let chosen = codebook.reshape([config.codebooks() * k, s]).gather_rows(&places).reshape([n, d]);
     let rows = q.straight_through(chosen.value());
     let distance = |a: Var<'t, T>, b: Var<'t, T>| {
         let difference = a - b;

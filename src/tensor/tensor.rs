@@ -1,169 +1,12 @@
-//! Tensors: a shape of at most four axes and one shared, contiguous, row-major buffer.
-//!
-//! No strides, no views, no laziness. Cloning shares the buffer; writing to a shared one copies
-//! first. A large buffer that came from a [`Pool`] returns to it when its last owner goes.
+//! Tensors: a shape and one shared, contiguous, row-major buffer.
 
+use super::pool::Buffer;
+use super::shape::Shape;
 use crate::error::{Error, Result};
-use crate::real::{Element, Real};
+use crate::real::Real;
 use rand::Rng;
 use std::fmt;
-use std::ops::Deref;
-use std::sync::{Arc, Mutex, Weak};
-
-/// The lengths of at most four axes. Dereferences to a slice of them.
-///
-/// A shape without axes is that of a scalar, one element.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Shape {
-    dims: [usize; 4],
-    axes: u8,
-}
-
-impl Shape {
-    /// How many elements the shape holds: the product of its lengths.
-    pub fn elements(&self) -> usize {
-        self.iter().product()
-    }
-
-    /// All axes but the last multiplied, and the last: the shape seen as rows. A scalar is 1 x 1.
-    pub fn rows(&self) -> (usize, usize) {
-        match self.split_last() {
-            Some((&last, rest)) => (rest.iter().product(), last),
-            None => (1, 1),
-        }
-    }
-
-    /// The shape with axis `axis` of another length.
-    #[track_caller]
-    pub fn with(mut self, axis: usize, length: usize) -> Shape {
-        assert!(axis < self.len(), "axis {axis} of shape {self:?}");
-        self.dims[axis] = length;
-        self
-    }
-}
-
-impl Deref for Shape {
-    type Target = [usize];
-    fn deref(&self) -> &[usize] {
-        &self.dims[..usize::from(self.axes)]
-    }
-}
-
-impl From<&[usize]> for Shape {
-    #[track_caller]
-    fn from(lengths: &[usize]) -> Shape {
-        assert!(lengths.len() <= 4, "shape {lengths:?}: a tensor has at most four axes");
-        let mut shape = Shape { dims: [0; 4], axes: lengths.len() as u8 };
-        shape.dims[..lengths.len()].copy_from_slice(lengths);
-        shape
-    }
-}
-
-impl<const N: usize> From<[usize; N]> for Shape {
-    #[track_caller]
-    fn from(lengths: [usize; N]) -> Shape {
-        Shape::from(&lengths[..])
-    }
-}
-
-impl fmt::Debug for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", &self[..])
-    }
-}
-
-/// Buffers of at most this many bytes are left to the allocator.
-const SMALL: usize = 4096;
-
-/// Large buffers that wait to be used again.
-#[derive(Debug)]
-pub struct Pool<E: Element> {
-    free: Arc<Mutex<Vec<Vec<E>>>>,
-}
-
-impl<E: Element> Default for Pool<E> {
-    fn default() -> Self {
-        Pool { free: Arc::new(Mutex::new(Vec::with_capacity(SMALL / size_of::<Vec<E>>()))) }
-    }
-}
-
-impl<E: Element> Pool<E> {
-    /// A buffer of `len` elements with unspecified contents (poison in debug builds).
-    ///
-    /// A free one of the same class of sizes serves, the last to come back first, or else a new one
-    /// is made; so work that is done again finds what it needs, whatever became free in between.
-    pub fn take(&self, len: usize) -> Buffer<E> {
-        if len * size_of::<E>() <= SMALL {
-            return Buffer { data: vec![E::default(); len], len, home: Weak::new() };
-        }
-        let size = size_class(len);
-        let mut free = self.free.lock().expect("no owner of a pool panics");
-        let mut data = match free.iter().rposition(|free| free.len() == size) {
-            Some(i) => free.swap_remove(i),
-            None => vec![E::default(); size],
-        };
-        if cfg!(debug_assertions) {
-            data.fill(E::POISON);
-        }
-        Buffer { data, len, home: Arc::downgrade(&self.free) }
-    }
-}
-
-/// `len` rounded up to 5, 6, 7 or 8 eighths of a power of two.
-fn size_class(len: usize) -> usize {
-    len.next_multiple_of(len.next_power_of_two() / 8)
-}
-
-/// Elements that know the pool they came from, and return to it when dropped.
-#[derive(Debug)]
-pub struct Buffer<E: Element> {
-    /// Initialised to its full length, of which the first `len` count.
-    data: Vec<E>,
-    len: usize,
-    home: Weak<Mutex<Vec<Vec<E>>>>,
-}
-
-impl<E: Element> Buffer<E> {
-    /// Keeps only the first `len` elements.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
-}
-
-impl<E: Element> From<Vec<E>> for Buffer<E> {
-    fn from(data: Vec<E>) -> Self {
-        Buffer { len: data.len(), data, home: Weak::new() }
-    }
-}
-
-impl<E: Element> Clone for Buffer<E> {
-    fn clone(&self) -> Self {
-        Buffer::from(self.to_vec())
-    }
-}
-
-impl<E: Element> Deref for Buffer<E> {
-    type Target = [E];
-    fn deref(&self) -> &[E] {
-        &self.data[..self.len]
-    }
-}
-
-impl<E: Element> std::ops::DerefMut for Buffer<E> {
-    fn deref_mut(&mut self) -> &mut [E] {
-        &mut self.data[..self.len]
-    }
-}
-
-impl<E: Element> Drop for Buffer<E> {
-    fn drop(&mut self) {
-        if let Some(home) = self.home.upgrade()
-            && let Ok(mut free) = home.lock()
-        {
-            free.push(std::mem::take(&mut self.data));
-        }
-    }
-}
+use std::sync::Arc;
 
 /// A dense array of real numbers.
 ///
@@ -287,7 +130,7 @@ impl<T: Real> Tensor<T> {
 
     /// The tensor seen as rows along the last axis.
     pub fn rows(&self) -> std::slice::ChunksExact<'_, T> {
-        self.data().chunks_exact(self.shape.rows().1.max(1))
+        self.data().chunks_exact(self.shape.as_matrix().1.max(1))
     }
 
     /// The same values in the other precision, each rounded to the nearest.
@@ -407,21 +250,6 @@ mod tests {
     }
 
     #[test]
-    fn a_large_buffer_returns_to_its_pool_and_a_small_one_does_not() {
-        let pool = Pool::<f32>::default();
-        let first = pool.take(5000);
-        let address = first.as_ptr();
-        drop(first);
-        let again = pool.take(4900);
-        assert_eq!(again.as_ptr(), address);
-        assert_eq!(again.len(), 4900);
-        drop(again);
-        drop(pool.take(10));
-        assert_eq!(pool.free.lock().unwrap().len(), 1);
-        assert_ne!(pool.take(4000).as_ptr(), address, "a buffer of another class");
-    }
-
-    #[test]
     fn debug_prints_scalars_empty_axes_and_long_axes() {
         assert_eq!(format!("{:?}", Tensor::scalar(2.5_f64)), "2.5, shape=[]");
         assert_eq!(format!("{:?}", Tensor::<f32>::zeros([2, 0])), "[[], []], shape=[2, 0]");
@@ -430,9 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_a_scalar_and_of_three_axes() {
-        assert_eq!(Shape::from([]).rows(), (1, 1));
-        assert_eq!(Shape::from([2, 3, 4]).rows(), (6, 4));
+    fn rows_are_along_the_last_axis() {
         assert_eq!(Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]).rows().nth(1), Some(&[3.0, 4.0][..]));
     }
 }

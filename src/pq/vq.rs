@@ -20,7 +20,7 @@
 use super::assign::{Assigned, assign};
 use super::codes::{add_to_codewords, put_codewords};
 use super::composed::{Normalization, Quantized};
-use super::scores::Score;
+use super::score::Score;
 use super::{DpqConfig, composed};
 use crate::kernels::level;
 use crate::kernels::reduce::dot;
@@ -47,7 +47,7 @@ pub fn vq<'t, T: Real>(
     codebook: Var<'t, T>,
 ) -> Quantized<'t, T> {
     let tape = queries.tape();
-    let composed = || composed::vq(config, normalization, queries.rows(ids), codebook).0;
+    let composed = || composed::vq(config, normalization, queries.gather_rows(ids), codebook).0;
     tape.fused(composed, || forward(config, normalization, queries, ids, codebook))
 }
 
@@ -143,7 +143,7 @@ impl<T: Real> Op<T> for Vq<T> {
         });
         ctx.add_rows(0, self.distinct.ids.clone(), Tensor::from_buffer([u, d], dq));
         if ctx.output_grad(1).is_some() {
-            let mut dc = ctx.buffer(codewords.shape());
+            let mut dc = ctx.uninit(codewords.shape());
             let pulls = dc.data_mut().iter_mut().zip(&*self.pulls);
             pulls.for_each(|(dc, &pull)| *dc = T::from_f64(share) * pull);
             ctx.add(1, dc);

@@ -1,0 +1,25 @@
+//! The trait of embeddings.
+
+use crate::real::Real;
+use crate::tape::{Bound, Var};
+
+/// Gives every id of a vocabulary a row of numbers. Models hold one as `Box<dyn Embedding<T>>`, so
+/// that another one changes one line.
+pub trait Embedding<T: Real> {
+    /// Ids are `0..vocabulary()`.
+    fn vocabulary(&self) -> usize;
+
+    /// Numbers in a row.
+    fn width(&self) -> usize;
+
+    /// Looks up the rows of `ids`. An id outside the vocabulary is a fault that the tape reports.
+    fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T>;
+}
+
+/// Embedded-up rows.
+pub struct Embedded<'t, T: Real> {
+    /// ids.len() x width
+    pub rows: Var<'t, T>,
+    /// A scalar to add to the loss, where the embedding has one.
+    pub regulariser: Option<Var<'t, T>>,
+}

@@ -1,0 +1,7 @@
+//! Embeddings: rows of numbers for ids.
+
+mod embedding;
+mod full;
+
+pub use embedding::{Embedded, Embedding};
+pub use full::FullEmbedding;
