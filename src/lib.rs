@@ -45,18 +45,19 @@
 //! 5. [`parallel`]: work cut into pieces over threads
 //! 6. `kernels`: loops over slices and register tiles
 //! 7. `gemm`: matrix products on slices
-//! 8. [`params`]: named tensors outside the tape
+//! 8. [`init`]: start values of parameters
 //! 9. [`io`]: files, written whole or not at all
-//! 10. [`tape`]: the list of what was computed, and the way back over it
-//! 11. [`mod@gradcheck`]: the gradient checker
-//! 12. `strategies` (feature `proptest`): generated inputs for property-based tests
-//! 13. [`ops`]: operations, each rule beside its forward formula
-//! 14. [`embedding`]: the trait, and the full table
-//! 15. [`mod@pq`]: differentiable product quantization
-//! 16. [`data`]: vocabularies, corpora, batches, a built-in language
-//! 17. [`nn`]: LSTM and language model
-//! 18. [`optim`]: gradient descent and schedules
-//! 19. [`guide`]: the course in prose, beside the numbered programs in `examples/`
+//! 10. [`params`]: named tensors outside the tape
+//! 11. [`tape`]: the list of what was computed, and the way back over it
+//! 12. [`mod@gradcheck`]: the gradient checker
+//! 13. `strategies` (feature `proptest`): generated inputs for property-based tests
+//! 14. [`ops`]: operations, each rule beside its forward formula
+//! 15. [`embedding`]: the trait, and the full table
+//! 16. [`mod@pq`]: differentiable product quantization
+//! 17. [`data`]: vocabularies, corpora, batches, a built-in language
+//! 18. [`nn`]: LSTM and language model
+//! 19. [`optim`]: gradient descent and schedules
+//! 20. [`guide`]: the course in prose, beside the numbered programs in `examples/`
 //!
 //! # A walk: ids to codes, and the gradient back
 //!
@@ -101,8 +102,9 @@ pub mod tensor;
 pub mod parallel;
 mod kernels;
 mod gemm;
-pub mod params;
+pub mod init;
 pub mod io;
+pub mod params;
 pub mod tape;
 pub mod gradcheck;
 #[cfg(feature = "proptest")]
@@ -118,12 +120,13 @@ pub mod guide;
 pub use embedding::{Embedding, FullEmbedding};
 pub use error::{Error, Result};
 pub use gradcheck::{Gradcheck, gradcheck, gradcheck_params};
-pub use params::{ParamId, Params};
+pub use init::Init;
+pub use params::{ParamId, Params, Scope};
 pub use pq::codes::CodeTable;
 pub use pq::compact::CompactEmbedding;
 pub use pq::{DpqConfig, DpqEmbedding};
 pub use real::Real;
-pub use tape::{Bound, Context, Grads, Op, Tape, Var};
+pub use tape::{Bound, Context, Grads, Op, Tape, Var, VarGrads};
 pub use tensor::Tensor;
 
 /// The README's examples, run as tests.
