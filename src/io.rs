@@ -143,9 +143,9 @@ mod tensors {
     ) -> Result<(BTreeMap<String, StoredTensor>, BTreeMap<String, String>)> {
         let bytes =
             std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
-        parse(&bytes).map_err(|fault| Error::File {
+        parse(&bytes).map_err(|error| Error::File {
             path: path.to_path_buf(),
-            found: fault.to_string(),
+            found: error.to_string(),
             expected: "a safetensors file".into(),
         })
     }

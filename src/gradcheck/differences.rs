@@ -55,7 +55,11 @@ impl<'a> Differences<'a> {
     }
 
     /// Along the direction whose step of length h is `tangent(h)`.
-    pub(super) fn along(&mut self, tangent: &dyn Fn(f64) -> Vec<(usize, usize, f64)>, h: f64) -> Slope {
+    pub(super) fn along(
+        &mut self,
+        tangent: &dyn Fn(f64) -> Vec<(usize, usize, f64)>,
+        h: f64,
+    ) -> Slope {
         let [near_up, near_down, up, down] =
             [h / 2.0, -h / 2.0, h, -h].map(|step| self.evaluate(&tangent(step)));
         let (middle, n) = (&self.middle, self.middle.len());

@@ -183,8 +183,8 @@ impl Gradcheck {
             let wide = difference.along(&tangent, h);
             for (k, row) in rows.iter().enumerate() {
                 let analytic = row[input].data()[i];
-                // Always under the first step's floor: a closer one rounds more, and a floor raised
-                // to that would let wrong gradients pass.
+                // Always with the noise floor of the first step: smaller steps round more, and their
+                // floor would let wrong gradients pass.
                 let entry = |slope: &Slope| Entry {
                     input: name.to_string(),
                     index: Some(unravel(i, &difference.base[input].shape())),

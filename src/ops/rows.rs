@@ -5,7 +5,7 @@ use crate::real::Real;
 use crate::tape::{Context, Op, Var};
 
 impl<'t, T: Real> Var<'t, T> {
-    /// y\[i\] = x\[ids\[i\]\], rows of a matrix. An id outside it is a fault that the tape reports.
+    /// y\[i\] = x\[ids\[i\]\], rows of a matrix. An id outside it is an error that the tape reports.
     ///
     /// # Panics
     /// If x is no matrix.

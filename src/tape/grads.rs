@@ -326,9 +326,9 @@ mod tests {
         let (_, grads, ()) = tape
             .value_and_grad(&params, |p| ((p[a] + (p[b] + 1e-30).ln() * 1e30).sum(), ()))
             .unwrap();
-        let fault = grads.apply(&mut params, |p, _| p.fill(9.0)).unwrap_err();
+        let error = grads.apply(&mut params, |p, _| p.fill(9.0)).unwrap_err();
         assert_eq!(
-            fault.to_string(),
+            error.to_string(),
             "the gradient of parameter b is inf: expected a finite number"
         );
         assert_eq!(params.get(a).data(), [1.0]);

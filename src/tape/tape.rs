@@ -41,7 +41,7 @@ pub struct Tape<T: Real> {
     pub(super) params: RefCell<Vec<(ParamId, usize)>>,
     pub(super) moves: RefCell<Vec<Move<T>>>,
     pub(super) frozen: RefCell<Frozen>,
-    fault: RefCell<Option<Error>>,
+    error: RefCell<Option<Error>>,
     noise: Cell<Noise>,
     /// Another number for every pass on any tape.
     pub(super) pass: u64,
@@ -70,7 +70,7 @@ impl<T: Real> Default for Tape<T> {
             params: RefCell::default(),
             moves: RefCell::default(),
             frozen: RefCell::default(),
-            fault: RefCell::default(),
+            error: RefCell::default(),
             noise: Cell::default(),
             pass: new_pass(),
             pools: Pools::default(),
@@ -127,7 +127,7 @@ impl<T: Real> Tape<T> {
         self.ops.get_mut().clear();
         self.params.get_mut().clear();
         self.moves.get_mut().clear();
-        *self.fault.get_mut() = None;
+        *self.error.get_mut() = None;
         self.pass = new_pass();
     }
 
@@ -236,8 +236,8 @@ impl<T: Real> Tape<T> {
     }
 
     /// Reports an error that depends on data. The first one is what `backward` returns.
-    pub fn fail(&self, fault: Error) {
-        self.fault.borrow_mut().get_or_insert(fault);
+    pub fn fail(&self, error: Error) {
+        self.error.borrow_mut().get_or_insert(error);
     }
 
     /// The error that the pass reported, if any: for passes without a backward pass.
@@ -245,7 +245,7 @@ impl<T: Real> Tape<T> {
     /// # Errors
     /// The first error.
     pub fn check(&self) -> Result<()> {
-        self.fault.borrow_mut().take().map_or(Ok(()), Err)
+        self.error.borrow_mut().take().map_or(Ok(()), Err)
     }
 
     /// The buffers that ops take theirs from.

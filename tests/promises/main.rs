@@ -6,7 +6,6 @@ mod determinism;
 mod export;
 mod fused_equals_composed;
 mod golden;
-mod gradients;
 mod house;
 mod quantization;
 mod wrong_rules;

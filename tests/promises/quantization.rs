@@ -1,10 +1,10 @@
 //! What implementations of product quantisation are known to get wrong is right here, one test for
 //! each.
 
-use dpq::optim::Sgd;
+use dpq::optim::{Optimizer, Sgd};
 use dpq::pq::composed::{self, Normalization, Quantized};
 use dpq::pq::{BATCH_NORM_RATE, Form, sx, vq};
-use dpq::{CodeTable, DpqConfig, DpqEmbedding, Embedding, Params, Tape, Tensor, Var, rng};
+use dpq::{CodeTable, DpqConfig, DpqEmbedding, Embedding, Init, Params, Tape, Tensor, Var, rng};
 
 const VOCABULARY: usize = 30;
 const GROUPS: usize = 3;
@@ -144,8 +144,13 @@ fn a_shared_codebook_is_one_parameter_of_k_times_s_numbers() {
         for shared in [true, false] {
             let config = DpqConfig { form, shared, ..DpqConfig::sx(GROUPS, K) };
             let mut params = Params::<f64>::new();
-            let embedding =
-                DpqEmbedding::new(&mut params, VOCABULARY, WIDTH, config, 0.5, 0).unwrap();
+            let embedding = DpqEmbedding::new(
+                params.scope("embedding").init(Init::Uniform(0.5)),
+                VOCABULARY,
+                WIDTH,
+                config,
+            )
+            .unwrap();
             let codebooks = if shared { 1 } else { GROUPS };
             assert_eq!(params.get(embedding.keys()).shape()[..], [codebooks, K, S]);
             assert_eq!(params.get(embedding.values()).shape()[..], [codebooks, K, S]);
@@ -249,8 +254,14 @@ fn the_commitment_weight_is_on_the_term_of_the_queries() {
 
 /// The embedding, its parameters, and a step with a generic loss.
 fn layer(config: DpqConfig) -> (DpqEmbedding, Params<f64>) {
-    let mut params = Params::new();
-    let embedding = DpqEmbedding::new(&mut params, VOCABULARY, WIDTH, config, 1.0, 7).unwrap();
+    let mut params = Params::seeded(7);
+    let embedding = DpqEmbedding::new(
+        params.scope("embedding").init(Init::Uniform(1.0)),
+        VOCABULARY,
+        WIDTH,
+        config,
+    )
+    .unwrap();
     (embedding, params)
 }
 
@@ -261,9 +272,9 @@ fn step(embedding: &DpqEmbedding, params: &mut Params<f64>, ids: &[u32], rate: f
     let loss = embedded.regulariser.map_or(task, |regulariser| task + regulariser);
     let grads = tape.backward_and_free(loss).unwrap();
     tape.reset();
-    Sgd { rate }.step(params, &grads);
+    Sgd::new(rate).step(params, &grads).unwrap();
     let reached = |g: &dpq::tape::Gradient<f64>| g.to_dense().data().iter().any(|x| *x != 0.0);
-    let reached = grads.params().filter(|(_, g)| reached(g));
+    let reached = grads.iter().filter(|(_, g)| reached(g));
     reached.map(|(id, _)| params.name(id).to_string()).collect()
 }
 
@@ -312,7 +323,7 @@ fn running_averages_move_by_a_hundredth_in_training_and_not_in_evaluation() {
 
         let tape = Tape::new();
         let embedded = embedding.forward(&tape.evaluate(&params), &ids());
-        let grads = tape.backward(embedded.rows.sum()).unwrap();
+        let grads = tape.backward_and_free(embedded.rows.sum()).unwrap();
         assert!(grads.moves().is_empty(), "evaluation asks for no move");
     }
 }
