@@ -55,9 +55,10 @@
 //! 15. [`embedding`]: the trait, and the full table
 //! 16. [`mod@pq`]: differentiable product quantization
 //! 17. [`data`]: vocabularies, corpora, batches, a built-in language
-//! 18. [`nn`]: LSTM and language model
+//! 18. [`nn`]: linear and LSTM layers, language model
 //! 19. [`optim`]: gradient descent and schedules
-//! 20. [`guide`]: the course in prose, beside the numbered programs in `examples/`
+//! 20. `precision` (feature `proptest`): the same training in `f32` and in `f64`
+//! 21. [`guide`]: the course in prose, beside the numbered programs in `examples/`
 //!
 //! # A walk: ids to codes, and the gradient back
 //!
@@ -115,6 +116,8 @@ pub mod pq;
 pub mod data;
 pub mod nn;
 pub mod optim;
+#[cfg(feature = "proptest")]
+pub mod precision;
 pub mod guide;
 
 pub use embedding::{Embedding, FullEmbedding};

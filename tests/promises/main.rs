@@ -7,5 +7,7 @@ mod export;
 mod fused_equals_composed;
 mod golden;
 mod house;
+mod precision;
+mod products;
 mod quantization;
 mod wrong_rules;
