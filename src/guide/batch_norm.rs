@@ -36,7 +36,7 @@
 //! shift out again, to the last rounding:
 //!
 //! ```
-//! use dpq::pq::composed::{self, Normalization};
+//! use dpq::pq::{Normalization, composed};
 //! use dpq::{DpqConfig, Tape, Tensor, rng};
 //! use std::collections::BTreeSet;
 //! let random = |shape: &[usize], name| Tensor::<f64>::uniform(shape, 1.0, &mut rng::stream(0, name, 0));

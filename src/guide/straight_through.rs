@@ -68,4 +68,4 @@
 //! An op that computes choice and rule in one go has no intermediate value to hold.
 //! [`Tape::fused`](crate::Tape::fused) gives the checker the same in primitive ops: there the stops
 //! and choices are written down and held, while the gradient that is compared comes from the fused
-//! rule. [`sx`](crate::pq::sx::sx) and [`vq`](crate::pq::vq::vq) are checked in this way.
+//! rule. [`sx`](crate::pq::sx()) and [`vq`](crate::pq::vq()) are checked in this way.

@@ -37,7 +37,7 @@
 //! ```
 //!
 //! ```
-//! use dpq::pq::composed::{self, Normalization};
+//! use dpq::pq::{Normalization, composed};
 //! use dpq::{DpqConfig, Tape, Tensor};
 //! let tape = Tape::new();
 //! let q = tape.leaf(Tensor::from([[1.0, 0.0], [0.0, 1.0]]));
@@ -69,6 +69,6 @@
 //! # In one op
 //!
 //! [`composed::sx`](crate::pq::composed::sx()) is the formulae above in code.
-//! [`sx::sx`](crate::pq::sx::sx) computes the same on the distinct ids of the batch, without ever
+//! [`sx`](crate::pq::sx()) computes the same on the distinct ids of the batch, without ever
 //! holding n x D x K numbers, and its documentation derives how the two means of dr fold into one
 //! matrix a group.
