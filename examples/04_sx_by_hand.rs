@@ -7,8 +7,8 @@
 mod by_hand;
 
 use by_hand::{D, K, N, S, Table, agree, argmax, mean, show, show_row, sum, table, tensor};
-use dpq::pq::composed::{self, Normalization::Batch};
-use dpq::pq::{BATCH_NORM_EPS, sx::sx};
+use dpq::pq::Normalization::Batch;
+use dpq::pq::{BATCH_NORM_EPS, composed, sx};
 use dpq::{DpqConfig, Tape, Var, gradcheck};
 use std::array::from_fn;
 

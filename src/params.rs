@@ -307,6 +307,7 @@ impl<T: Real> Scope<'_, T> {
 mod file {
     use super::*;
     use crate::io::{StoredTensor, load_tensors, save_tensors};
+    use std::any::type_name;
     use std::path::Path;
 
     /// The value of `format` in the metadata.
@@ -375,7 +376,7 @@ mod file {
             let mut values = Vec::new();
             for param in self.params.iter().filter(|param| wanted(&param.name)) {
                 let (name, shape) = (&*param.name, param.value.shape());
-                let expected = || format!("{name} of shape {shape:?} and type {}", T::NAME);
+                let expected = || format!("{name} of shape {shape:?} and type {}", type_name::<T>());
                 let Some(stored) = tensors.remove(name) else {
                     return Err(misfit(path, format!("no tensor {name}"), expected()));
                 };

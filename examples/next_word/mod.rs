@@ -1,7 +1,7 @@
 //! A small model that predicts the next word, its embedding the softmax form of DPQ in primitive ops.
 
 use dpq::optim::{Optimizer, Sgd};
-use dpq::pq::composed::{self, Normalization};
+use dpq::pq::{Normalization, composed};
 use dpq::rng::{ChaCha8Rng, stream};
 use dpq::{CodeTable, DpqConfig, Params, Tape, Tensor};
 use rand::Rng;

@@ -36,7 +36,7 @@
 //! Subtracting the mean removes the change:
 //!
 //! ```
-//! use dpq::pq::composed::{self, Normalization};
+//! use dpq::pq::{Normalization, composed};
 //! use dpq::{DpqConfig, Tape, Tensor, rng};
 //! use std::collections::BTreeSet;
 //! let random = |shape: &[usize], name| Tensor::<f64>::uniform(shape, 1.0, &mut rng::stream(0, name, 0));

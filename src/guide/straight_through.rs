@@ -68,4 +68,4 @@
 //! An op that chooses and computes its value in one step has no intermediate value to hold.
 //! [`Tape::fused`](crate::Tape::fused) gives the checker the same function in primitive ops. Stops and
 //! choices are recorded there, and held; the gradient that is compared with differences is that of
-//! the fused rule. [`sx`](crate::pq::sx::sx) and [`vq`](crate::pq::vq::vq) are checked in this way.
+//! the fused rule. [`sx`](crate::pq::sx()) and [`vq`](crate::pq::vq()) are checked in this way.

@@ -40,7 +40,7 @@
 //! subtracts the gradient, so that score falls, and the scores of better codewords rise.
 //!
 //! ```
-//! use dpq::pq::composed::{self, Normalization};
+//! use dpq::pq::{Normalization, composed};
 //! use dpq::{DpqConfig, Tape, Tensor};
 //! let tape = Tape::new();
 //! let q = tape.leaf(Tensor::from([[1.0, 0.0], [0.0, 1.0]]));
@@ -73,6 +73,6 @@
 //! # In one op
 //!
 //! [`composed::sx`](crate::pq::composed::sx()) is the formulae above in code.
-//! [`sx::sx`](crate::pq::sx::sx) computes the same on the distinct ids of the batch and never holds
+//! [`sx`](crate::pq::sx()) computes the same on the distinct ids of the batch and never holds
 //! n x D x K elements. The source of its backward pass states how the two means of dr become one
 //! matrix and one vector per group: rh is linear in q, and so are the terms that subtract them.

@@ -63,5 +63,5 @@
 //! The codebook term has weight 1. beta is the weight of the term with stop(codeword), which pulls
 //! *queries* to their codewords. It is 0 by default; 0.25 is common elsewhere.
 //!
-//! [`composed::vq`](crate::pq::composed::vq()) is this page in code, [`vq::vq`](crate::pq::vq::vq)
+//! [`composed::vq`](crate::pq::composed::vq()) is this page in code, [`vq`](crate::pq::vq())
 //! the fused op.

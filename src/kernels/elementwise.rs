@@ -1,9 +1,9 @@
 //! One function applied to every element, or to pairs of elements.
 
-use super::level;
+use super::dispatch::dispatch;
 use crate::parallel;
 use crate::real::Real;
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::Simd;
 
 /// Elements of a piece of work: long enough that handing it over costs little.
 pub(crate) const CHUNK: usize = 1 << 15;
@@ -13,12 +13,15 @@ pub(crate) fn map<T: Real>(x: &[T], y: &mut [T], f: impl Fn(T) -> T + Sync + Cop
     assert_eq!(x.len(), y.len());
     parallel::for_each_chunk(y, CHUNK, |i, y| {
         let x = &x[i * CHUNK..][..y.len()];
-        dispatch!(level(), simd => vectorized(simd, || {
-            for (y, x) in y.iter_mut().zip(x) {
-                *y = f(*x);
-            }
-        }));
+        dispatch!(|simd| map_chunk(simd, x, y, f));
     });
+}
+
+#[inline(always)]
+fn map_chunk<S: Simd, T: Real>(_: S, x: &[T], y: &mut [T], f: impl Fn(T) -> T) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = f(*x);
+    }
 }
 
 /// y\[i\] = f(a\[i\], b\[i\])
@@ -26,12 +29,15 @@ pub(crate) fn zip<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T 
     assert!(a.len() == y.len() && b.len() == y.len());
     parallel::for_each_chunk(y, CHUNK, |i, y| {
         let (a, b) = (&a[i * CHUNK..][..y.len()], &b[i * CHUNK..][..y.len()]);
-        dispatch!(level(), simd => vectorized(simd, || {
-            for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
-                *y = f(*a, *b);
-            }
-        }));
+        dispatch!(|simd| zip_chunk(simd, a, b, y, f));
     });
+}
+
+#[inline(always)]
+fn zip_chunk<S: Simd, T: Real>(_: S, a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T) {
+    for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+        *y = f(*a, *b);
+    }
 }
 
 /// y\[i\] = f(y\[i\], x\[i\])
@@ -39,40 +45,72 @@ pub(crate) fn update<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Sync
     assert_eq!(x.len(), y.len());
     parallel::for_each_chunk(y, CHUNK, |i, y| {
         let x = &x[i * CHUNK..][..y.len()];
-        dispatch!(level(), simd => vectorized(simd, || {
-            for (y, x) in y.iter_mut().zip(x) {
-                *y = f(*y, *x);
-            }
-        }));
+        dispatch!(|simd| update_chunk(simd, y, x, f));
     });
+}
+
+#[inline(always)]
+fn update_chunk<S: Simd, T: Real>(_: S, y: &mut [T], x: &[T], f: impl Fn(T, T) -> T) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = f(*y, *x);
+    }
 }
 
 /// y\[i\] += x\[i\]
 pub(crate) fn add<T: Real>(y: &mut [T], x: &[T]) {
-    update(y, x, |y, x| y + x);
+    update(
+        y,
+        x,
+        #[inline(always)]
+        |y, x| y + x,
+    );
 }
 
-/// sum <- the parts, one after the other in one slice, added up in their order.
-pub(crate) fn add_up<T: Real>(parts: &[T], sum: &mut [T]) {
-    let (len, size) = (sum.len().max(1), CHUNK / 8);
-    parallel::for_each_chunk(sum, size, |i, sum| {
-        sum.fill(T::ZERO);
-        for part in parts.chunks_exact(len) {
-            add(sum, &part[i * size..][..sum.len()]);
-        }
-    });
+/// x\[i\] <- factor x\[i\]
+pub(crate) fn scale<T: Real>(x: &mut [T], factor: T) {
+    dispatch!(|simd| scale_all(simd, x, factor));
+}
+
+#[inline(always)]
+fn scale_all<S: Simd, T: Real>(_: S, x: &mut [T], factor: T) {
+    for x in x {
+        *x *= factor;
+    }
+}
+
+/// x\[i\] <- factor x\[i\]; sums\[i\] += what it is then.
+pub(crate) fn scale_and_add<T: Real>(x: &mut [T], factor: T, sums: &mut [T]) {
+    dispatch!(|simd| scale_and_add_all(simd, x, factor, sums));
+}
+
+#[inline(always)]
+fn scale_and_add_all<S: Simd, T: Real>(_: S, x: &mut [T], factor: T, sums: &mut [T]) {
+    for (x, sum) in x.iter_mut().zip(sums) {
+        *x *= factor;
+        *sum += *x;
+    }
 }
 
 /// into <- from, for rows so short that a call to copy them would take longer than the copy.
 #[inline(always)]
 pub(crate) fn copy_short<T: Real>(from: &[T], into: &mut [T]) {
-    short(from, into, |from, into| *into = from);
+    short(
+        from,
+        into,
+        #[inline(always)]
+        |from, into| *into = from,
+    );
 }
 
 /// into += from, for short rows.
 #[inline(always)]
 pub(crate) fn add_short<T: Real>(from: &[T], into: &mut [T]) {
-    short(from, into, |from, into| *into += from);
+    short(
+        from,
+        into,
+        #[inline(always)]
+        |from, into| *into += from,
+    );
 }
 
 /// Calls `f` for every pair, four at a time.
@@ -88,9 +126,4 @@ fn short<T: Real>(from: &[T], into: &mut [T], f: impl Fn(T, &mut T)) {
     for (&from, into) in from_rest.iter().zip(into_rest) {
         f(from, into);
     }
-}
-
-#[inline(always)]
-fn vectorized<S: Simd>(simd: S, f: impl FnOnce()) {
-    simd.vectorize(f);
 }

@@ -1,28 +1,15 @@
 //! The gate arithmetic of one LSTM step, forward and backward, for one row of the batch.
 
-use super::exponential::{partial, sigmoid, tanh};
-use super::level;
+use super::dispatch::dispatch;
+use super::exponential::{sigmoid, tanh};
+use super::vector;
 use crate::real::Real;
-use fearless_simd::{Simd, dispatch, prelude::*};
+use fearless_simd::{Simd, prelude::*};
 
-/// Loads lanes from `at` on, fewer at the end of the row.
+/// Lanes of a row from `at` on, zeros beyond its end.
 #[inline(always)]
 fn load<S: Simd, T: Real>(simd: S, row: &[T], at: usize) -> T::Wide<S> {
-    match row.get(at..at + T::LANES) {
-        Some(lanes) => T::Wide::<S>::from_slice(simd, lanes),
-        None => partial::<S, T>(simd, &row[at..], T::ZERO),
-    }
-}
-
-/// Stores lanes from `at` on, fewer at the end of the row.
-#[inline(always)]
-fn store<S: Simd, T: Real>(x: T::Wide<S>, row: &mut [T], at: usize) {
-    if at + T::LANES <= row.len() {
-        x.store_slice(&mut row[at..at + T::LANES]);
-    } else {
-        let row = &mut row[at..];
-        row.copy_from_slice(&x.as_slice()[..row.len()]);
-    }
+    vector::load(simd, row, at, T::ZERO)
 }
 
 /// The four parts of a row of gates, in the order i, f, g, o.
@@ -52,14 +39,11 @@ pub(crate) fn forward<T: Real>(
     tanh_c: &mut [T],
     h: &mut [T],
 ) {
-    dispatch!(level(), simd => simd.vectorize(
-        #[inline(always)]
-        || forward_with(simd, gates, bias, c_before, c, tanh_c, h)
-    ));
+    dispatch!(|simd| forward_row(simd, gates, bias, c_before, c, tanh_c, h));
 }
 
 #[inline(always)]
-fn forward_with<S: Simd, T: Real>(
+fn forward_row<S: Simd, T: Real>(
     simd: S,
     gates: &mut [T],
     bias: &[T],
@@ -77,13 +61,13 @@ fn forward_with<S: Simd, T: Real>(
         let o = sigmoid::<S, T>(simd, load::<S, T>(simd, go, at) + load::<S, T>(simd, bo, at));
         let cell = f * load::<S, T>(simd, c_before, at) + i * g;
         let squashed = tanh::<S, T>(simd, cell);
-        store::<S, T>(i, gi, at);
-        store::<S, T>(f, gf, at);
-        store::<S, T>(g, gg, at);
-        store::<S, T>(o, go, at);
-        store::<S, T>(cell, c, at);
-        store::<S, T>(squashed, tanh_c, at);
-        store::<S, T>(o * squashed, h, at);
+        vector::store::<S, T>(i, gi, at);
+        vector::store::<S, T>(f, gf, at);
+        vector::store::<S, T>(g, gg, at);
+        vector::store::<S, T>(o, go, at);
+        vector::store::<S, T>(cell, c, at);
+        vector::store::<S, T>(squashed, tanh_c, at);
+        vector::store::<S, T>(o * squashed, h, at);
     }
 }
 
@@ -97,14 +81,11 @@ pub(crate) fn backward<T: Real>(
     dc: &mut [T],
     dgates: &mut [T],
 ) {
-    dispatch!(level(), simd => simd.vectorize(
-        #[inline(always)]
-        || backward_with(simd, gates, c_before, tanh_c, dh, dc, dgates)
-    ));
+    dispatch!(|simd| backward_row(simd, gates, c_before, tanh_c, dh, dc, dgates));
 }
 
 #[inline(always)]
-fn backward_with<S: Simd, T: Real>(
+fn backward_row<S: Simd, T: Real>(
     simd: S,
     gates: &[T],
     c_before: &[T],
@@ -120,10 +101,10 @@ fn backward_with<S: Simd, T: Real>(
         let [i, f, g, o] = [gi, gf, gg, go].map(|gate| load::<S, T>(simd, gate, at));
         let (squashed, dh) = (load::<S, T>(simd, tanh_c, at), load::<S, T>(simd, dh, at));
         let cell = load::<S, T>(simd, dc, at) + dh * o * (one - squashed * squashed);
-        store::<S, T>(cell * g * i * (one - i), di, at);
-        store::<S, T>(cell * load::<S, T>(simd, c_before, at) * f * (one - f), df, at);
-        store::<S, T>(cell * i * (one - g * g), dg, at);
-        store::<S, T>(dh * squashed * o * (one - o), do_, at);
-        store::<S, T>(cell * f, dc, at);
+        vector::store::<S, T>(cell * g * i * (one - i), di, at);
+        vector::store::<S, T>(cell * load::<S, T>(simd, c_before, at) * f * (one - f), df, at);
+        vector::store::<S, T>(cell * i * (one - g * g), dg, at);
+        vector::store::<S, T>(dh * squashed * o * (one - o), do_, at);
+        vector::store::<S, T>(cell * f, dc, at);
     }
 }

@@ -1,16 +1,44 @@
-//! Panels: some numbers of as many tokens as a vector has lanes, one token a lane.
+//! Panels: the elements of as many tokens as a vector has lanes, one token per lane.
 //!
-//! A panel is rows of [`LANES`](Real::LANES): row t holds the t-th number of every token. What is
-//! done with each token's numbers is then done in vectors over tokens: however few numbers a token
-//! has, no lane idles, and sums and maxima over them need no shuffles. Panels of the same tokens and
-//! of the tokens after them follow one another in one slice.
+//! A panel is rows of [`LANES`](crate::real::Vectors::LANES): row t holds the t-th element of every
+//! token. What is done with each token's elements is then done in vectors over tokens: however few
+//! elements a token has, no lane idles, and sums and maxima over them need no shuffles.
 //!
 //! To be called inside a kernel that is dispatched already.
 
 use super::transpose::{SQUARE, square, transpose};
+use super::vector::{constant, is_512_bits};
 use crate::real::Real;
 use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
+
+/// Panels of consecutive tokens, one after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels<'a, T> {
+    data: &'a [T],
+    /// Rows of a panel.
+    height: usize,
+}
+
+impl<'a, T: Real> Panels<'a, T> {
+    /// Panels of `height` rows.
+    #[inline(always)]
+    pub(crate) fn new(data: &'a [T], height: usize) -> Self {
+        Panels { data, height }
+    }
+
+    /// How many panels there are.
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.data.len() / (self.height * T::LANES).max(1)
+    }
+
+    /// `N` rows of a panel, from row `first` on.
+    #[inline(always)]
+    fn rows<const N: usize>(self, panel: usize, first: usize) -> &'a [T] {
+        &self.data[(panel * self.height + first) * T::LANES..][..N * T::LANES]
+    }
+}
 
 /// The lanes of a vector, and so the tokens of a panel, are at most this many.
 pub(crate) const MOST_LANES: usize = 16;
@@ -77,19 +105,13 @@ pub(crate) fn scatter<'a, S: Simd, T: Real>(
     }
 }
 
-/// out\[a\] = x\[a\] factor for every row of a panel, each token by its own factor.
+/// out\[a\] = x\[a\] factor for every row of a panel, with one factor per token.
 #[inline(always)]
 pub(crate) fn scale<S: Simd, T: Real>(simd: S, x: &[T], factors: &[T], out: &mut [T]) {
     let factors = T::Wide::<S>::from_slice(simd, &factors[..T::LANES]);
     for (x, out) in x.chunks_exact(T::LANES).zip(out.chunks_exact_mut(T::LANES)) {
         (T::Wide::<S>::from_slice(simd, x) * factors).store_slice(out);
     }
-}
-
-/// Whether the instruction set has 32 registers of 512 bits, and not 16 of 256 (two to a vector).
-#[inline(always)]
-const fn is_wide<S: Simd>() -> bool {
-    <S::f32s as SimdBase<S>>::LEN == 16
 }
 
 /// `n` rows in as few blocks of at most `most` as there can be, the last two as even as they can be
@@ -109,19 +131,13 @@ fn blocks(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     )
 }
 
-/// out\[a\] = sum over p of matrix\[p\]\[a\] x\[p\], as [`product_with`] has it.
+/// out\[a\] = sum over p of matrix\[p\]\[a\] x\[p\] for one panel: with as many rows as `x` has and as many
+/// columns as `out` has rows.
 #[inline(always)]
-pub(crate) fn product<S: Simd, T: Real>(
-    simd: S,
-    matrix: &[T],
-    height: usize,
-    x: &[T],
-    out: &mut [T],
-) {
+pub(crate) fn product<S: Simd, T: Real>(simd: S, matrix: &[T], x: &[T], out: &mut [T]) {
     product_with::<S, T, false>(
         simd,
         matrix,
-        height,
         x,
         out,
         #[inline(always)]
@@ -134,7 +150,6 @@ pub(crate) fn product<S: Simd, T: Real>(
 pub(crate) fn product_and_dot<S: Simd, T: Real>(
     simd: S,
     matrix: &[T],
-    height: usize,
     x: &[T],
     e: &[T],
     out: &mut [T],
@@ -143,7 +158,6 @@ pub(crate) fn product_and_dot<S: Simd, T: Real>(
     product_with::<S, T, false>(
         simd,
         matrix,
-        height,
         x,
         out,
         #[inline(always)]
@@ -166,30 +180,39 @@ pub(crate) fn dot<S: Simd, T: Real>(simd: S, x: &[T], y: &[T]) -> T::Wide<S> {
     total
 }
 
-/// out\[a\] = finish(a, sum over p of matrix\[p\]\[a\] x\[p\]), for one panel: `matrix` depth x height,
-/// `x` depth rows, `out` `height` rows. With `PRECISE` every product is added with one rounding on every
-/// instruction set: the same bits everywhere.
+/// out\[a\] = finish(a, the a-th row of the [`product`]), called for one a after the other. With
+/// `PRECISE` every product is added with one rounding on every instruction set: the same bits
+/// everywhere.
 #[inline(always)]
 pub(crate) fn product_with<S: Simd, T: Real, const PRECISE: bool>(
     simd: S,
     matrix: &[T],
-    height: usize,
     x: &[T],
     out: &mut [T],
     mut finish: impl FnMut(usize, T::Wide<S>) -> T::Wide<S>,
 ) {
-    let most = if const { is_wide::<S>() } { 8 } else { 4 };
-    for (first, n) in blocks(height, most) {
-        match n {
-            1 => product_rows::<S, T, PRECISE, 1>(simd, matrix, x, out, first, height, &mut finish),
-            2 => product_rows::<S, T, PRECISE, 2>(simd, matrix, x, out, first, height, &mut finish),
-            3 => product_rows::<S, T, PRECISE, 3>(simd, matrix, x, out, first, height, &mut finish),
-            4 => product_rows::<S, T, PRECISE, 4>(simd, matrix, x, out, first, height, &mut finish),
-            _ if const { !is_wide::<S>() } => unreachable!("at most 4"),
-            5 => product_rows::<S, T, PRECISE, 5>(simd, matrix, x, out, first, height, &mut finish),
-            6 => product_rows::<S, T, PRECISE, 6>(simd, matrix, x, out, first, height, &mut finish),
-            7 => product_rows::<S, T, PRECISE, 7>(simd, matrix, x, out, first, height, &mut finish),
-            _ => product_rows::<S, T, PRECISE, 8>(simd, matrix, x, out, first, height, &mut finish),
+    let height = out.len() / T::LANES;
+    if const { is_512_bits::<S>() } {
+        for (first, n) in blocks(height, 8) {
+            constant!(n, [1, 2, 3, 4, 5, 6, 7, 8], |R| product_rows::<S, T, PRECISE, R>(
+                simd,
+                matrix,
+                x,
+                out,
+                first,
+                &mut finish
+            ));
+        }
+    } else {
+        for (first, n) in blocks(height, 4) {
+            constant!(n, [1, 2, 3, 4], |R| product_rows::<S, T, PRECISE, R>(
+                simd,
+                matrix,
+                x,
+                out,
+                first,
+                &mut finish
+            ));
         }
     }
 }
@@ -201,10 +224,9 @@ fn product_rows<S: Simd, T: Real, const PRECISE: bool, const R: usize>(
     x: &[T],
     out: &mut [T],
     first: usize,
-    height: usize,
     finish: &mut impl FnMut(usize, T::Wide<S>) -> T::Wide<S>,
 ) {
-    let mut sums = [T::Wide::<S>::splat(simd, T::ZERO); R];
+    let (mut sums, height) = ([T::Wide::<S>::splat(simd, T::ZERO); R], out.len() / T::LANES);
     // No chunks of the matrix: the division by its height would take as long as a row.
     for (p, x) in x.chunks_exact(T::LANES).enumerate() {
         let (x, factors) = (T::Wide::<S>::from_slice(simd, x), &matrix[p * height + first..][..R]);
@@ -223,13 +245,12 @@ fn product_rows<S: Simd, T: Real, const PRECISE: bool, const R: usize>(
     }
 }
 
-/// out\[a\]\[b\] = sum over all tokens of left\[a\] right\[b\], for panels of `height` rows on the left
-/// and of `width` on the right, as many on both sides.
+/// out\[a\]\[b\] = sum over all tokens of left\[a\] right\[b\], for as many panels on both sides.
 #[inline(always)]
 pub(crate) fn outer<S: Simd, T: Real>(
     simd: S,
-    left: (&[T], usize),
-    right: (&[T], usize),
+    left: Panels<'_, T>,
+    right: Panels<'_, T>,
     out: &mut [T],
 ) {
     outer_up_to(
@@ -238,7 +259,7 @@ pub(crate) fn outer<S: Simd, T: Real>(
         right,
         out,
         #[inline(always)]
-        |_| right.1,
+        |_| right.height,
     );
 }
 
@@ -246,15 +267,14 @@ pub(crate) fn outer<S: Simd, T: Real>(
 #[inline(always)]
 pub(crate) fn outer_lower<S: Simd, T: Real>(
     simd: S,
-    left: &[T],
-    right: &[T],
-    width: usize,
+    left: Panels<'_, T>,
+    right: Panels<'_, T>,
     out: &mut [T],
 ) {
     outer_up_to(
         simd,
-        (left, width),
-        (right, width),
+        left,
+        right,
         out,
         #[inline(always)]
         |end| end,
@@ -265,21 +285,22 @@ pub(crate) fn outer_lower<S: Simd, T: Real>(
 #[inline(always)]
 fn outer_up_to<S: Simd, T: Real>(
     simd: S,
-    left: (&[T], usize),
-    right: (&[T], usize),
+    left: Panels<'_, T>,
+    right: Panels<'_, T>,
     out: &mut [T],
     columns: impl Fn(usize) -> usize,
 ) {
-    let most = if const { is_wide::<S>() } { 4 } else { 2 };
-    let panels = right.0.len() / (right.1 * T::LANES).max(1);
-    for (row, n) in blocks(left.1, most) {
-        let columns = columns(row + n);
-        match n {
-            1 => outer_rows::<S, T, 1>(simd, left, right, panels, out, row, columns),
-            2 => outer_rows::<S, T, 2>(simd, left, right, panels, out, row, columns),
-            _ if const { !is_wide::<S>() } => unreachable!("at most 2"),
-            3 => outer_rows::<S, T, 3>(simd, left, right, panels, out, row, columns),
-            _ => outer_rows::<S, T, 4>(simd, left, right, panels, out, row, columns),
+    if const { is_512_bits::<S>() } {
+        for (row, n) in blocks(left.height, 4) {
+            let columns = columns(row + n);
+            constant!(n, [1, 2, 3, 4], |R| outer_rows::<S, T, R>(
+                simd, left, right, out, row, columns
+            ));
+        }
+    } else {
+        for (row, n) in blocks(left.height, 2) {
+            let columns = columns(row + n);
+            constant!(n, [1, 2], |R| outer_rows::<S, T, R>(simd, left, right, out, row, columns));
         }
     }
 }
@@ -287,35 +308,34 @@ fn outer_up_to<S: Simd, T: Real>(
 #[inline(always)]
 fn outer_rows<S: Simd, T: Real, const R: usize>(
     simd: S,
-    left: (&[T], usize),
-    right: (&[T], usize),
-    panels: usize,
+    left: Panels<'_, T>,
+    right: Panels<'_, T>,
     out: &mut [T],
     row: usize,
     columns: usize,
 ) {
     for (column, n) in blocks(columns, 3) {
-        match n {
-            1 => outer_block::<S, T, R, 1>(simd, left, right, panels, out, [row, column]),
-            2 => outer_block::<S, T, R, 2>(simd, left, right, panels, out, [row, column]),
-            _ => outer_block::<S, T, R, 3>(simd, left, right, panels, out, [row, column]),
-        }
+        constant!(n, [1, 2, 3], |C| outer_block::<S, T, R, C>(
+            simd,
+            left,
+            right,
+            out,
+            [row, column]
+        ));
     }
 }
 
 #[inline(always)]
 fn outer_block<S: Simd, T: Real, const R: usize, const C: usize>(
     simd: S,
-    (left, height): (&[T], usize),
-    (right, width): (&[T], usize),
-    panels: usize,
+    left: Panels<'_, T>,
+    right: Panels<'_, T>,
     out: &mut [T],
     [row, column]: [usize; 2],
 ) {
     let mut sums = [[T::Wide::<S>::splat(simd, T::ZERO); C]; R];
-    for panel in 0..panels {
-        let left = &left[(panel * height + row) * T::LANES..][..R * T::LANES];
-        let right = &right[(panel * width + column) * T::LANES..][..C * T::LANES];
+    for panel in 0..right.count() {
+        let (left, right) = (left.rows::<R>(panel, row), right.rows::<C>(panel, column));
         for r in 0..R {
             let left = T::Wide::<S>::from_slice(simd, &left[r * T::LANES..][..T::LANES]);
             for c in 0..C {
@@ -325,7 +345,7 @@ fn outer_block<S: Simd, T: Real, const R: usize, const C: usize>(
         }
     }
     for r in 0..R {
-        let out = &mut out[(row + r) * width + column..][..C];
+        let out = &mut out[(row + r) * right.height + column..][..C];
         for c in 0..C {
             out[c] = sums[r][c].reduce_sum();
         }
@@ -335,69 +355,75 @@ fn outer_block<S: Simd, T: Real, const R: usize, const C: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::level;
-    use fearless_simd::dispatch;
+    use crate::kernels::dispatch::dispatch;
+    use crate::real::Vectors;
+
+    const LANES: usize = <f64 as Vectors>::LANES;
 
     fn number(i: usize) -> f64 {
         (i * 7 % 11) as f64 - 5.0
     }
 
+    /// The product, and to every row its number.
+    #[inline(always)]
+    fn product_and_number<S: Simd, const PRECISE: bool>(
+        simd: S,
+        matrix: &[f64],
+        x: &[f64],
+        out: &mut [f64],
+    ) {
+        let finish = |a: usize, sum| sum + <f64 as Vectors>::Wide::splat(simd, a as f64);
+        product_with::<_, f64, PRECISE>(simd, matrix, x, out, finish);
+    }
+
     #[test]
     fn products_equal_their_definition_for_every_height() {
-        let lanes = <f64 as Real>::LANES;
         for (depth, height) in [(1, 1), (3, 2), (4, 7), (8, 33), (0, 3)] {
             let matrix: Vec<f64> = (0..depth * height).map(number).collect();
-            let x: Vec<f64> = (0..depth * lanes).map(|i| number(i + 3)).collect();
-            for precise in [false, true] {
-                let mut out = vec![9.0; height * lanes];
-                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    let finish = |a: usize, sum| sum + <f64 as Real>::Wide::splat(simd, a as f64);
-                    match precise {
-                        true => product_with::<_, f64, true>(simd, &matrix, height, &x, &mut out, finish),
-                        false => product_with::<_, f64, false>(simd, &matrix, height, &x, &mut out, finish),
-                    }
-                }));
-                for (i, &found) in out.iter().enumerate() {
-                    let term = |p: usize| matrix[p * height + i / lanes] * x[p * lanes + i % lanes];
-                    let start = (i / lanes) as f64;
-                    assert_eq!(found, start + (0..depth).map(term).sum::<f64>());
-                }
+            let x: Vec<f64> = (0..depth * LANES).map(|i| number(i + 3)).collect();
+            let (m, mut out, mut precise) =
+                (&matrix, vec![9.0; height * LANES], vec![9.0; height * LANES]);
+            dispatch!(|simd| product_and_number::<_, false>(simd, m, &x, &mut out));
+            dispatch!(|simd| product_and_number::<_, true>(simd, m, &x, &mut precise));
+            for (i, &found) in out.iter().enumerate() {
+                let term = |p: usize| matrix[p * height + i / LANES] * x[p * LANES + i % LANES];
+                let start = (i / LANES) as f64;
+                assert_eq!(found, start + (0..depth).map(term).sum::<f64>());
+                assert_eq!(found, precise[i]);
             }
         }
     }
 
     #[test]
     fn sums_over_tokens_equal_their_definition() {
-        let lanes = <f64 as Real>::LANES;
         for (panels, height, width) in [(1, 1, 1), (2, 3, 2), (3, 5, 7), (0, 2, 2)] {
-            let left: Vec<f64> = (0..panels * height * lanes).map(number).collect();
-            let right: Vec<f64> = (0..panels * width * lanes).map(|i| number(i + 4)).collect();
+            let left: Vec<f64> = (0..panels * height * LANES).map(number).collect();
+            let right: Vec<f64> = (0..panels * width * LANES).map(|i| number(i + 4)).collect();
+            let (a, b) = (Panels::new(&left, height), Panels::new(&right, width));
             let mut out = vec![9.0; height * width];
-            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                outer(simd, (&left, height), (&right, width), &mut out);
-            }));
+            dispatch!(|simd| outer(simd, a, b, &mut out));
             for (i, &found) in out.iter().enumerate() {
                 let term = |token: usize| {
-                    let (panel, lane) = (token / lanes, token % lanes);
-                    left[(panel * height + i / width) * lanes + lane]
-                        * right[(panel * width + i % width) * lanes + lane]
+                    let (panel, lane) = (token / LANES, token % LANES);
+                    left[(panel * height + i / width) * LANES + lane]
+                        * right[(panel * width + i % width) * LANES + lane]
                 };
-                assert_eq!(found, (0..panels * lanes).map(term).sum::<f64>());
+                assert_eq!(found, (0..panels * LANES).map(term).sum::<f64>());
             }
         }
     }
 
     #[test]
     fn tokens_go_into_lanes_and_come_back() {
-        for tokens in [1, 5, <f64 as Real>::LANES] {
+        for tokens in [1, 5, LANES] {
             let rows: Vec<f64> = (0..tokens * 6).map(number).collect();
-            let mut panel = vec![9.0; 6 * <f64 as Real>::LANES];
+            let mut panel = vec![9.0; 6 * LANES];
             let row = |i: usize| &rows[i * 6..][..6];
-            dispatch!(level(), simd => gather(simd, 0..tokens, row, &mut panel));
+            dispatch!(|simd| gather(simd, 0..tokens, row, &mut panel));
             assert!((0..tokens).all(|i| panel[i] == rows[i * 6]));
-            assert!(panel[tokens..<f64 as Real>::LANES].iter().all(|&x| x == 0.0));
+            assert!(panel[tokens..LANES].iter().all(|&x| x == 0.0));
             let mut back = vec![0.0; tokens * 6];
-            dispatch!(level(), simd => scatter(simd, &panel, back.chunks_exact_mut(6)));
+            dispatch!(|simd| scatter(simd, &panel, back.chunks_exact_mut(6)));
             assert_eq!(back, rows);
         }
     }

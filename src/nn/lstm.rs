@@ -11,9 +11,9 @@
 use crate::gemm::{Matrix, Packed, multiply};
 use crate::init::Init;
 use crate::kernels::elementwise::add;
-use crate::kernels::lstm::{backward, forward};
+use crate::kernels::lstm;
 use crate::ops::concat;
-use crate::parallel;
+use crate::parallel::{self, Order, chunks};
 use crate::params::{ParamId, Scope};
 use crate::real::Real;
 use crate::tape::{Bound, Context, Op, Tape, Var};
@@ -46,31 +46,34 @@ pub fn lstm<'t, T: Real>(
     let recurrent = Packed::new(pool, Matrix::new(w_hh_v.data(), 4 * hidden, hidden).t());
 
     let [mut c, mut tanh_c, mut h] = [(); 3].map(|()| tape.uninit([steps, batch, hidden]));
-    let (mut c_before, mut h_before) = (c0.value(), h0.value());
+    let (c0_v, h0_v, step) = (c0.value(), h0.value(), batch * hidden);
     for t in 0..steps {
-        let gates = &mut gates.data_mut()[t * batch * 4 * hidden..][..batch * 4 * hidden];
-        recurrent.multiply(pool, Matrix::new(h_before.data(), batch, hidden), gates, true);
-        let [mut c_now, mut h_now] = [(); 2].map(|()| tape.uninit([batch, hidden]));
-        let step = t * batch * hidden..(t + 1) * batch * hidden;
-        let tanh_c = &mut tanh_c.data_mut()[step.clone()];
-        let mut rows: Vec<_> = gates
-            .chunks_exact_mut(4 * hidden)
-            .zip(c_before.rows())
-            .zip(c_now.data_mut().chunks_exact_mut(hidden))
-            .zip(tanh_c.chunks_exact_mut(hidden))
-            .zip(h_now.data_mut().chunks_exact_mut(hidden))
-            .collect();
-        parallel::for_each(&mut rows, |_, ((((gates, c_before), c), tanh_c), h)| {
-            forward(gates, bias.data(), c_before, c, tanh_c, h);
+        // The state before this step, and where this step writes.
+        let (c_past, c) = c.data_mut()[..(t + 1) * step].split_at_mut(t * step);
+        let (h_past, h) = h.data_mut()[..(t + 1) * step].split_at_mut(t * step);
+        let c_before = if t == 0 { c0_v.data() } else { &c_past[(t - 1) * step..] };
+        let h_before = if t == 0 { h0_v.data() } else { &h_past[(t - 1) * step..] };
+        let tanh_c = &mut tanh_c.data_mut()[t * step..][..step];
+        let gates = &mut gates.data_mut()[t * 4 * step..][..4 * step];
+        recurrent.multiply(pool, Matrix::new(h_before, batch, hidden), gates, true);
+        let rows = (
+            (chunks(gates, 4 * hidden), chunks(h, hidden)),
+            (chunks(c, hidden), chunks(tanh_c, hidden)),
+        );
+        parallel::for_each(Order::Forward, rows, |row, ((gates, h), (c, tanh_c))| {
+            let c_before = &c_before[row * hidden..][..hidden];
+            lstm::forward(gates, bias.data(), c_before, c, tanh_c, h);
         });
-        c.data_mut()[step.clone()].copy_from_slice(c_now.data());
-        h.data_mut()[step].copy_from_slice(h_now.data());
-        (c_before, h_before) = (c_now, h_now);
     }
+    let [h_last, c_last] = [&h, &c].map(|all| {
+        let mut last = tape.uninit([batch, hidden]);
+        last.data_mut().copy_from_slice(&all.data()[(steps - 1) * step..]);
+        last
+    });
     tape.record(
         LstmOp { sizes, gates, c, tanh_c },
         &[x, h0, c0, w_ih, w_hh, b],
-        [h, h_before, c_before],
+        [h, h_last, c_last],
     )
 }
 
@@ -142,22 +145,16 @@ impl<T: Real> Op<T> for LstmOp<T> {
             }
             let c_before =
                 if t == 0 { c0.data() } else { &self.c.data()[(t - 1) * step..][..step] };
-            let now = t * 4 * step..(t + 1) * 4 * step;
-            let dgates = &mut dgates.data_mut()[now.clone()];
-            let mut rows: Vec<_> = self.gates.data()[now]
-                .chunks_exact(4 * hidden)
-                .zip(c_before.chunks_exact(hidden))
-                .zip(self.tanh_c.data()[t * step..][..step].chunks_exact(hidden))
-                .zip(dh.rows())
-                .zip(dc.data_mut().chunks_exact_mut(hidden))
-                .zip(dgates.chunks_exact_mut(4 * hidden))
-                .collect();
-            parallel::for_each(
-                &mut rows,
-                |_, (((((gates, c_before), tanh_c), dh), dc), dgates)| {
-                    backward(gates, c_before, tanh_c, dh, dc, dgates);
-                },
-            );
+            let gates = &self.gates.data()[t * 4 * step..][..4 * step];
+            let tanh_c = &self.tanh_c.data()[t * step..][..step];
+            let dgates = &mut dgates.data_mut()[t * 4 * step..][..4 * step];
+            let rows = (chunks(dc.data_mut(), hidden), chunks(dgates, 4 * hidden));
+            parallel::for_each(Order::Forward, rows, |row, (dc, dgates)| {
+                let [c_before, tanh_c, dh] =
+                    [c_before, tanh_c, dh.data()].map(|x| &x[row * hidden..][..hidden]);
+                let gates = &gates[row * 4 * hidden..][..4 * hidden];
+                lstm::backward(gates, c_before, tanh_c, dh, dc, dgates);
+            });
             if t > 0 || ctx.needs(1) {
                 recurrent.multiply(
                     pool,

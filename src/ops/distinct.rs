@@ -1,24 +1,24 @@
 //! The distinct ids of a batch, and where each occurs.
 
-use crate::error::Error;
-use crate::kernels::level;
+use super::ids::checked;
+use crate::kernels::dispatch::dispatch;
 use crate::parallel;
 use crate::real::{Element, Real};
 use crate::tape::{Pools, Tape};
 use crate::tensor::{Buffer, Pool, Tensor};
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::Simd;
 use std::ops::Range;
 
 /// The distinct ones among some ids, and where each occurs.
 pub(crate) struct Distinct {
-    /// The distinct ids, in the order in which they come up first: what belongs to one after the
-    /// other then lies one after the other in what belongs to the positions.
+    /// The distinct ids, in the order in which they come up first: so what is kept per distinct id
+    /// is read nearly sequentially when positions are visited in order.
     pub(crate) ids: Buffer<u32>,
-    /// For every position, which distinct id stands there.
+    /// For every position, which distinct id it holds.
     pub(crate) slots: Buffer<u32>,
-    /// All positions, those of the first id first, in order.
+    /// All positions, those of the first distinct id first, each id's in order.
     positions: Buffer<u32>,
-    /// Where in `positions` those of each id end.
+    /// Where in `positions` those of each distinct id end.
     ends: Buffer<u32>,
 }
 
@@ -26,51 +26,11 @@ impl Distinct {
     /// Finds equal ids by sorting them. Those outside `0..height` are reported to the tape, which
     /// then fails, and count as 0 until it does.
     pub(crate) fn new<T: Real>(tape: &Tape<T>, ids: &[u32], height: usize) -> Distinct {
-        let room = || tape.pools().ids.take(ids.len());
-        let mut valid = room();
-        for (valid, &id) in valid.iter_mut().zip(ids) {
-            *valid = if (id as usize) < height {
-                id
-            } else {
-                tape.fail(Error::Id { id, vocabulary: height });
-                0
-            };
-        }
-        let mut positions = room();
-        positions.iter_mut().enumerate().for_each(|(i, position)| *position = i as u32);
-        positions.sort_unstable_by_key(|&i| (valid[i as usize], i));
-
-        // Of every position the first one of the same id, and then that one's slot.
-        let (mut slots, mut first) = (room(), 0);
-        for (at, &i) in positions.iter().enumerate() {
-            if at == 0 || valid[i as usize] != valid[first as usize] {
-                first = i;
-            }
-            slots[i as usize] = first;
-        }
-        let (mut distinct, mut ends, mut n) = (room(), room(), 0);
-        for i in 0..ids.len() {
-            if slots[i] as usize == i {
-                (slots[i], distinct[n], ends[n]) = (n as u32, valid[i], 0);
-                n += 1;
-            } else {
-                slots[i] = slots[slots[i] as usize];
-            }
-            ends[slots[i] as usize] += 1;
-        }
-        distinct.truncate(n);
-        ends.truncate(n);
-
-        // From how many there are to where they start, and on to where they end.
-        let mut start = 0;
-        for end in ends.iter_mut() {
-            start += std::mem::replace(end, start);
-        }
-        for (i, &slot) in slots.iter().enumerate() {
-            let end = &mut ends[slot as usize];
-            positions[*end as usize] = i as u32;
-            *end += 1;
-        }
+        let pool = &tape.pools().ids;
+        let ids = checked(tape, ids, height);
+        let firsts = first_occurrences(pool, &ids);
+        let (distinct, slots) = number(pool, &ids, &firsts);
+        let (positions, ends) = group(pool, &slots, distinct.len());
         Distinct { ids: distinct, slots, positions, ends }
     }
 
@@ -93,8 +53,8 @@ impl Distinct {
         self.positions(u).len()
     }
 
-    /// Room for `each` numbers of every distinct id, out of room for as many of every position: how
-    /// many ids are distinct differs from step to step, and the pool is asked for the same at each.
+    /// `each` elements per distinct id, in a buffer sized per position: how many ids are distinct
+    /// differs from step to step, and the pool is asked for the same at each.
     pub(crate) fn room<E: Element>(&self, pool: &Pool<E>, each: usize) -> Buffer<E> {
         let mut room = pool.take(self.total() * each);
         room.truncate(self.ids.len() * each);
@@ -128,18 +88,70 @@ impl Distinct {
         let width = x.shape().as_matrix().1;
         let mut sums = self.room(&pools.values, width);
         parallel::for_each_chunk(&mut sums, CHUNK * width, |i, sums| {
-            dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                for (row, sum) in sums.chunks_exact_mut(width.max(1)).enumerate() {
-                    self.sum(i * CHUNK + row, x, sum);
-                }
-            }));
+            dispatch!(|simd| self.sums_from(simd, i * CHUNK, x, sums));
         });
         Tensor::from_buffer([self.ids.len(), width], sums)
+    }
+
+    /// The sums of the distinct ids from `first` on.
+    #[inline(always)]
+    fn sums_from<S: Simd, T: Real>(&self, _: S, first: usize, x: &Tensor<T>, sums: &mut [T]) {
+        let width = x.shape().as_matrix().1.max(1);
+        for (u, sum) in (first..).zip(sums.chunks_exact_mut(width)) {
+            self.sum(u, x, sum);
+        }
     }
 }
 
 /// Rows of a piece of work.
 const CHUNK: usize = 64;
+
+/// For every position the first one that holds the same id.
+fn first_occurrences(pool: &Pool<u32>, ids: &[u32]) -> Buffer<u32> {
+    let [mut sorted, mut firsts] = [(); 2].map(|()| pool.take(ids.len()));
+    sorted.iter_mut().zip(0..).for_each(|(position, i)| *position = i);
+    sorted.sort_unstable_by_key(|&i| (ids[i as usize], i));
+    let id = |position: &u32| ids[*position as usize];
+    for equal in sorted.chunk_by(|a, b| id(a) == id(b)) {
+        equal.iter().for_each(|&i| firsts[i as usize] = equal[0]);
+    }
+    firsts
+}
+
+/// Numbers the distinct ids in the order in which they come up first: the ids by number, and for
+/// every position its id's number.
+fn number(pool: &Pool<u32>, ids: &[u32], firsts: &[u32]) -> (Buffer<u32>, Buffer<u32>) {
+    let ([mut distinct, mut slots], mut n) = ([(); 2].map(|()| pool.take(ids.len())), 0);
+    for (i, &first) in firsts.iter().enumerate() {
+        if first as usize == i {
+            (distinct[n], slots[i]) = (ids[i], n as u32);
+            n += 1;
+        } else {
+            slots[i] = slots[first as usize];
+        }
+    }
+    distinct.truncate(n);
+    (distinct, slots)
+}
+
+/// The positions of slot 0 in order, then those of slot 1, and so on; and where each slot's end.
+fn group(pool: &Pool<u32>, slots: &[u32], n: usize) -> (Buffer<u32>, Buffer<u32>) {
+    let [mut positions, mut ends] = [(); 2].map(|()| pool.take(slots.len()));
+    ends.truncate(n);
+    ends.fill(0);
+    slots.iter().for_each(|&slot| ends[slot as usize] += 1);
+    let mut start = 0;
+    for end in ends.iter_mut() {
+        start += std::mem::replace(end, start);
+    }
+    // Every slot's end starts at its start, and moves on with each of its positions.
+    for (i, &slot) in (0..).zip(slots) {
+        let end = &mut ends[slot as usize];
+        positions[*end as usize] = i;
+        *end += 1;
+    }
+    (positions, ends)
+}
 
 /// sum <- the sum of the rows at some positions, in their order.
 #[inline(always)]

@@ -6,6 +6,7 @@ mod activation;
 mod reduce;
 mod shape;
 mod matmul;
+mod ids;
 mod distinct;
 mod rows;
 mod softmax;
@@ -15,6 +16,7 @@ mod straight_through;
 
 pub use batch_norm::BatchStatistics;
 pub(crate) use distinct::{Distinct, sum_rows};
+pub(crate) use ids::checked;
 pub use shape::concat;
 pub use straight_through::one_hot;
 

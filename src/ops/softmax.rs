@@ -1,15 +1,16 @@
 //! Softmax over the last axis, and the losses built on it.
 
-use crate::error::Error;
+use super::ids::checked;
 use crate::gemm::{Matrix, multiply};
-use crate::kernels::elementwise::{add_up, map, update, zip};
+use crate::kernels::elementwise::{add, map, scale, scale_and_add, update, zip};
 use crate::kernels::exponential::{Function, apply};
 use crate::kernels::reduce::{dot, sum};
-use crate::kernels::softmax::{exp_shifted, scale, scale_and_add};
-use crate::parallel;
+use crate::kernels::softmax::exp_shifted;
+use crate::parallel::{self, Order, Rows, chunks};
 use crate::real::Real;
-use crate::tape::{Context, Op, Tape, Var};
+use crate::tape::{Context, Op, Var};
 use crate::tensor::{Buffer, Pool, Shape, Tensor};
+use std::ops::Range;
 
 /// The rows of logits are worked on in at most this many pieces.
 const PIECES: usize = 16;
@@ -80,59 +81,70 @@ impl<T: Real> Op<T> for LogSoftmax {
     }
 }
 
-/// The targets, checked: one outside `0..classes` is reported to the tape, which then fails, and
-/// counts as 0 until it does.
-fn checked<T: Real>(tape: &Tape<T>, targets: &[u32], classes: usize) -> Buffer<u32> {
-    let mut checked = tape.pools().ids.take(targets.len());
-    for (checked, &target) in checked.iter_mut().zip(targets) {
-        *checked = if (target as usize) < classes {
-            target
-        } else {
-            tape.fail(Error::Id { id: target, vocabulary: classes });
-            0
-        };
-    }
-    checked
+/// Rows of logits, and the target of each.
+struct Rated<'a, T> {
+    /// rows x classes
+    logits: &'a mut [T],
+    /// Added to every row.
+    bias: Option<&'a [T]>,
+    targets: &'a [u32],
 }
 
-/// The mean over rows of the cross-entropy of logits + bias, ln sum_j e^x\[j\] - x\[target\].
-///
-/// If `gradient`, the logits become what it is the gradient of, (softmax - one-hot) / rows, and the
-/// sums of its columns are returned too.
-fn cross_entropy_rows<T: Real>(
-    pool: &Pool<T>,
-    logits: &mut [T],
-    bias: Option<&[T]>,
-    targets: &[u32],
-    gradient: bool,
-) -> (f64, Buffer<T>) {
-    let (rows, classes) = (targets.len(), logits.len() / targets.len());
-    let (share, height) = (T::ONE / T::from_usize(rows), rows.div_ceil(PIECES));
-    let (mut sums, mut parts) = (pool.take(classes), pool.take(classes * rows.div_ceil(height)));
-    parts.fill(T::ZERO);
-    let mut losses = pool.take(rows);
-    let mut pieces: Vec<_> = logits
-        .chunks_mut(height * classes)
-        .zip(losses.chunks_mut(height))
-        .zip(targets.chunks(height))
-        .collect();
-    parallel::for_each_pair((&mut pieces, 1), (&mut parts, classes), |_, piece, sums| {
-        let ((logits, losses), targets) = &mut piece[0];
-        let rows = logits.chunks_exact_mut(classes).zip(losses.iter_mut()).zip(targets.iter());
-        for ((row, loss), &target) in rows {
-            let target = target as usize;
-            let score = row[target] + bias.map_or(T::ZERO, |bias| bias[target]);
-            let (max, total) = exp_shifted(row, bias);
-            *loss = (max - score) + total.ln();
-            if gradient {
+impl<T: Real> Rated<'_, T> {
+    /// How many rows, how many classes, and the rows of a piece of work.
+    fn sizes(&self) -> [usize; 3] {
+        let rows = self.targets.len();
+        [rows, self.logits.len() / rows, rows.div_ceil(PIECES)]
+    }
+
+    /// The mean over rows of the cross-entropy ln sum_j e^x\[j\] - x\[target\], x = logits + bias.
+    fn loss(self, pool: &Pool<T>) -> f64 {
+        let ([rows, classes, height], Rated { logits, bias, targets }) = (self.sizes(), self);
+        let mut losses = pool.take(rows);
+        let pieces = (chunks(logits, height * classes), chunks(&mut losses, height));
+        parallel::for_each(Order::Forward, pieces, |i, (logits, losses)| {
+            let rows = logits.chunks_exact_mut(classes).zip(&targets[i * height..]);
+            for (loss, (row, &target)) in losses.iter_mut().zip(rows) {
+                (*loss, _) = row_loss(row, bias, target as usize);
+            }
+        });
+        mean(&losses)
+    }
+
+    /// The [`loss`](Self::loss), of which the logits become the gradient, (softmax - one-hot) / rows;
+    /// and the gradient's sums over rows, one a class.
+    fn loss_and_gradient(self, pool: &Pool<T>) -> (f64, Buffer<T>) {
+        let ([rows, classes, height], Rated { logits, bias, targets }) = (self.sizes(), self);
+        let share = T::ONE / T::from_usize(rows);
+        let (mut losses, mut sums) = (pool.take(rows), pool.take(classes));
+        let pieces = (chunks(logits, height * classes), chunks(&mut losses, height));
+        let work = (Rows::new(rows, height), pieces);
+        let piece = |(rows, (logits, losses)): (Range<usize>, (&mut [T], &mut [T])),
+                     sums: &mut [T]| {
+            let rows = logits.chunks_exact_mut(classes).zip(&targets[rows]);
+            for (loss, (row, &target)) in losses.iter_mut().zip(rows) {
+                let target = target as usize;
+                let total;
+                (*loss, total) = row_loss(row, bias, target);
                 scale_and_add(row, share / total, sums);
                 row[target] -= share;
                 sums[target] -= share;
             }
-        }
-    });
-    add_up(&parts, &mut sums);
-    (losses.iter().map(|loss| loss.to_f64()).sum::<f64>() / rows as f64, sums)
+        };
+        parallel::sum(pool, 0, Order::Forward, work, &mut sums, piece, add);
+        (mean(&losses), sums)
+    }
+}
+
+/// The cross-entropy of one row; the row becomes e^(x - max), whose sum is returned as well.
+fn row_loss<T: Real>(row: &mut [T], bias: Option<&[T]>, target: usize) -> (T, T) {
+    let score = row[target] + bias.map_or(T::ZERO, |bias| bias[target]);
+    let (max, total) = exp_shifted(row, bias);
+    ((max - score) + total.ln(), total)
+}
+
+fn mean<T: Real>(losses: &[T]) -> f64 {
+    losses.iter().map(|loss| loss.to_f64()).sum::<f64>() / losses.len() as f64
 }
 
 #[track_caller]
@@ -156,8 +168,12 @@ impl<'t, T: Real> Var<'t, T> {
         let mut slope = tape.uninit(x.shape());
         slope.data_mut().copy_from_slice(x.data());
         let pool = &tape.pools().values;
-        let gradient = self.needs_gradient();
-        let (loss, _) = cross_entropy_rows(pool, slope.data_mut(), None, &targets, gradient);
+        let rated = Rated { logits: slope.data_mut(), bias: None, targets: &targets };
+        // Without a gradient the tape drops the op, and with it what the logits became.
+        let loss = match self.needs_gradient() {
+            true => rated.loss_and_gradient(pool).0,
+            false => rated.loss(pool),
+        };
         let [y] = tape.record(CrossEntropy { slope }, &[self], [Tensor::scalar(T::from_f64(loss))]);
         y
     }
@@ -204,9 +220,11 @@ impl<'t, T: Real> Var<'t, T> {
         let (left, right) =
             (Matrix::new(h.data(), rows, width), Matrix::new(wv.data(), width, classes));
         multiply(pool, left, right, slope.data_mut(), false);
-        let gradient = [self, w, b].iter().any(Var::needs_gradient);
-        let (loss, sums) =
-            cross_entropy_rows(pool, slope.data_mut(), Some(bv.data()), &targets, gradient);
+        let rated = Rated { logits: slope.data_mut(), bias: Some(bv.data()), targets: &targets };
+        let (loss, sums) = match [self, w, b].iter().any(Var::needs_gradient) {
+            true => rated.loss_and_gradient(pool),
+            false => (rated.loss(pool), pool.take(0)),
+        };
         let op = LinearCrossEntropy { slope, sums };
         let [y] = tape.record(op, &[self, w, b], [Tensor::scalar(T::from_f64(loss))]);
         y

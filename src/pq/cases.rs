@@ -1,9 +1,10 @@
 //! The gradient checks of both forms.
 
-use super::composed::Normalization;
+use super::config::{DpqConfig, Form};
+use super::normalization::Normalization;
+use super::score;
 use super::sx::sx;
 use super::vq::vq;
-use super::{DpqConfig, Form, score};
 use crate::gradcheck;
 use crate::strategies::{Case, ids, tensor};
 use crate::tensor::Tensor;

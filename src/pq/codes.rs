@@ -1,17 +1,7 @@
-//! Codes of every symbol, packed to as few bits as their range needs.
+//! The codes of a whole table, packed to as few bits as their range needs.
 
+use super::config::bits;
 use crate::error::{Error, Result};
-use crate::kernels::elementwise::{add_short, copy_short};
-use crate::kernels::level;
-use crate::parallel;
-use crate::real::Real;
-use crate::tensor::Tensor;
-use fearless_simd::{Simd, dispatch};
-
-/// ceil(log2 K): the bits of a code below K, for K of at least 2.
-pub fn bits(codebook_size: usize) -> u32 {
-    (codebook_size - 1).ilog2() + 1
-}
 
 /// V x D codes, each in [`bits`] bits, one after the other without gaps: code c of the table, the
 /// codes counted row by row, stands at bits c b to (c + 1) b of the bytes, lowest bit first.
@@ -163,92 +153,6 @@ impl CodeTable {
         now.iter().zip(&before).filter(|(now, before)| now != before).count() as f64
             / now.len() as f64
     }
-}
-
-/// Tokens of a piece of decoding.
-const CHUNK: usize = 64;
-
-/// row <- the codewords that its codes stand for, one after the other; those of the next group stand
-/// `stride` codewords further on. Loops of the usual widths are compiled for themselves.
-#[inline(always)]
-pub(crate) fn put_codewords<T: Real>(codewords: &[T], stride: usize, codes: &[u32], row: &mut [T]) {
-    match row.len() / codes.len() {
-        4 => put::<T, 4>(codewords, stride, codes, row),
-        6 => put::<T, 6>(codewords, stride, codes, row),
-        8 => put::<T, 8>(codewords, stride, codes, row),
-        13 => put::<T, 13>(codewords, stride, codes, row),
-        16 => put::<T, 16>(codewords, stride, codes, row),
-        s => {
-            for (g, (part, &code)) in row.chunks_exact_mut(s).zip(codes).enumerate() {
-                copy_short(&codewords[(g * stride + code as usize) * s..][..s], part);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn put<T: Real, const S: usize>(codewords: &[T], stride: usize, codes: &[u32], row: &mut [T]) {
-    let (codewords, parts) = (codewords.as_chunks::<S>().0, row.as_chunks_mut::<S>().0);
-    let mut first = 0;
-    for (part, &code) in parts.iter_mut().zip(codes) {
-        *part = codewords[first + code as usize];
-        first += stride;
-    }
-}
-
-/// Adds a row's parts to the sums of the codewords that its codes stand for, laid out as
-/// [`put_codewords`] has them.
-#[inline(always)]
-pub(crate) fn add_to_codewords<T: Real>(row: &[T], stride: usize, codes: &[u32], sums: &mut [T]) {
-    match row.len() / codes.len() {
-        4 => add::<T, 4>(row, stride, codes, sums),
-        6 => add::<T, 6>(row, stride, codes, sums),
-        8 => add::<T, 8>(row, stride, codes, sums),
-        13 => add::<T, 13>(row, stride, codes, sums),
-        16 => add::<T, 16>(row, stride, codes, sums),
-        s => {
-            for (g, (part, &code)) in row.chunks_exact(s).zip(codes).enumerate() {
-                add_short(part, &mut sums[(g * stride + code as usize) * s..][..s]);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn add<T: Real, const S: usize>(row: &[T], stride: usize, codes: &[u32], sums: &mut [T]) {
-    let (parts, sums) = (row.as_chunks::<S>().0, sums.as_chunks_mut::<S>().0);
-    let mut first = 0;
-    for (part, &code) in parts.iter().zip(codes) {
-        // By value, so that a part is added in vectors: the two slices might be one for all LLVM knows.
-        let sum = &mut sums[first + code as usize];
-        let (mut total, part) = (*sum, *part);
-        for t in 0..S {
-            total[t] += part[t];
-        }
-        *sum = total;
-        first += stride;
-    }
-}
-
-/// rows\[i\] = the codewords, G x K x s, that the codes of row slots\[i\] stand for, D codes a row.
-pub(crate) fn decode<T: Real>(
-    codewords: &Tensor<T>,
-    codes: &[u32],
-    slots: &[u32],
-    groups: usize,
-    rows: &mut [T],
-) {
-    let [codebooks, k, s] = codewords.shape()[..] else { unreachable!("checked by the caller") };
-    let stride = if codebooks == 1 { 0 } else { k };
-    let d = groups * s;
-    parallel::for_each_chunk(rows, CHUNK * d, |i, rows| {
-        dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-            for (&slot, row) in slots[i * CHUNK..].iter().zip(rows.chunks_exact_mut(d)) {
-                let codes = &codes[slot as usize * groups..][..groups];
-                put_codewords(codewords.data(), stride, codes, row);
-            }
-        }));
-    });
 }
 
 #[cfg(test)]

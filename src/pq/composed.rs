@@ -1,34 +1,16 @@
 //! Both forms written from primitive ops: the definition in code, and the oracle of the fused ops.
 //!
-//! Everything here is as the formulae of [`dpq`](super) say it, and holds n x D x K numbers. The
+//! Everything here is as the formulae of [`pq`](super) say it, and holds n x D x K elements. The
 //! fused ops compute the same without.
 
+use super::codebook::Sizes;
+use super::config::DpqConfig;
+use super::normalization::{BATCH_NORM_EPS, Normalization};
+use super::quantized::Quantized;
 use super::score::{Score, scores};
-use super::{BATCH_NORM_EPS, DpqConfig};
 use crate::ops::{BatchStatistics, concat, one_hot};
 use crate::real::Real;
 use crate::tape::Var;
-
-/// What quantising a batch gave.
-pub struct Quantized<'t, T: Real> {
-    /// y, n x d
-    pub rows: Var<'t, T>,
-    /// The regulariser, a scalar: VQ's two terms, SX's entropy term. `None` for SX with beta 0.
-    pub regulariser: Option<Var<'t, T>>,
-    /// The batch's statistics of the scores, where they were taken from it.
-    pub statistics: Option<BatchStatistics<T>>,
-}
-
-/// How scores are normalised.
-#[derive(Clone, Copy)]
-pub enum Normalization<'a, T: Real> {
-    /// By the batch's own statistics: training.
-    Batch,
-    /// By given ones: evaluation.
-    Running(&'a BatchStatistics<T>),
-    /// Not at all.
-    Off,
-}
 
 /// Scores, normalised, n D x K.
 fn normalized<'t, T: Real>(
@@ -70,8 +52,9 @@ pub fn sx<'t, T: Real>(
     let w = p.straight_through(one_hot(&codes, k));
 
     let w3 = w.reshape([n, groups, k]);
+    let sizes = Sizes::of(values.shape());
     let group = |g: usize| {
-        let book = if config.shared { 0 } else { g };
+        let book = sizes.book(g);
         let values = values.slice(0, book..book + 1).reshape([k, s]);
         w3.slice(1, g..g + 1).reshape([n, k]).matmul(values)
     };
@@ -95,17 +78,18 @@ pub fn vq<'t, T: Real>(
     q: Var<'t, T>,
     codebook: Var<'t, T>,
 ) -> (Quantized<'t, T>, Vec<u32>) {
-    let (n, d, k) = (q.shape()[0], q.shape()[1], config.codebook_size);
+    let (n, d) = (q.shape()[0], q.shape()[1]);
     let (groups, s) = (config.groups, d / config.groups);
     let grouped = q.stop_gradient().reshape([n, groups, s]);
     let keys = codebook.stop_gradient();
     let (rh, statistics) = normalized(Score::SquaredDistance, normalization, grouped, keys);
     let codes = rh.argmax();
 
-    let book = |i: usize| if config.shared { 0 } else { i % groups * k };
-    let places: Vec<u32> =
-        codes.iter().enumerate().map(|(i, code)| book(i) as u32 + code).collect();
-    let chosen = codebook.reshape([config.codebooks() * k, s]).gather_rows(&places).reshape([n, d]);
+    let sizes = Sizes::of(codebook.shape());
+    let codeword = |(i, &code)| sizes.codeword(i % groups, code as usize) as u32;
+    let codewords: Vec<u32> = codes.iter().enumerate().map(codeword).collect();
+    let all = codebook.reshape([sizes.books * sizes.size, s]);
+    let chosen = all.gather_rows(&codewords).reshape([n, d]);
     let rows = q.straight_through(chosen.value());
     let distance = |a: Var<'t, T>, b: Var<'t, T>| {
         let difference = a - b;

@@ -1,15 +1,17 @@
 //! The layer that replaces an embedding table.
 
-use super::choice::choose;
+use super::assign::Choice;
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
-use super::composed::{Normalization, Quantized};
-use super::score::{Codebook, Normalizer, Queries, Score, batch_statistics};
+use super::config::{DpqConfig, Form};
+use super::normalization::{BATCH_NORM_RATE, Normalization, Normalizer, batch_statistics};
+use super::quantized::Quantized;
+use super::queries::Queries;
+use super::score::{Keys, Score};
 use super::sx::sx;
 use super::vq::vq;
-use super::{BATCH_NORM_RATE, DpqConfig, Form};
 use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::BatchStatistics;
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
@@ -49,7 +51,7 @@ impl DpqEmbedding {
     /// unless the scope says otherwise, and the statistics `score_mean`, 0, and `score_var`, 1.
     ///
     /// # Errors
-    /// [`Error::Config`] if the configuration does not fit the width.
+    /// [`Error::Config`](crate::Error::Config) if the configuration does not fit the width.
     ///
     /// # Panics
     /// If the scope has parameters of these names already.
@@ -106,26 +108,26 @@ impl DpqEmbedding {
     /// The codes of every symbol, by the statistics that evaluation uses.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if a score is NaN.
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if a score is NaN.
     pub fn codes<T: Real>(&self, params: &Params<T>) -> Result<CodeTable> {
         let pools = Pools::default();
-        let codebook = Codebook::new(&pools.values, params.get(self.keys));
+        let keys = Keys::new(&pools.values, self.score(), params.get(self.keys));
         let statistics = self
             .statistics
             .map(|[m, v]| batch_statistics(params.get(m).clone(), params.get(v).clone()));
-        let normalizer = Normalizer::new(&pools.values, codebook.size, statistics.as_ref());
+        let normalizer = Normalizer::new(&pools.values, keys.sizes().size, statistics.as_ref());
         let queries = Queries::new(params.get(self.queries), None, self.config.groups);
         let mut codes = vec![0; self.vocabulary * self.config.groups];
-        if !choose(&pools.values, self.score(), queries, &codebook, &normalizer, &mut codes) {
-            return Err(Error::NotFinite { what: "a score".into(), value: f64::NAN });
-        }
+        let choice = Choice::new(queries, &keys, &normalizer);
+        choice.choose(&pools.values, &mut codes);
+        choice.check()?;
         Ok(CodeTable::pack(&codes, self.config.groups, self.config.codebook_size))
     }
 
     /// The compressed table: the codes of every symbol, and the values.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if a score or a value is not finite.
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if a score or a value is not finite.
     pub fn to_compact<T: Real>(&self, params: &Params<T>) -> Result<CompactEmbedding<T>> {
         CompactEmbedding::new(self.config, self.codes(params)?, params.get(self.values).deep_copy())
     }

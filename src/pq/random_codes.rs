@@ -1,10 +1,12 @@
 //! Codes that are drawn at random and never learnt: what learning codes is compared with.
 
-use super::DpqConfig;
+use super::codebook::Sizes;
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
+use super::config::DpqConfig;
 use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding};
 use crate::error::Result;
+use crate::ops::checked;
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
 use crate::tape::Bound;
@@ -65,22 +67,15 @@ impl<T: Real> Embedding<T> for RandomCodes {
     }
 
     fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T> {
-        let (k, groups) = (self.config.codebook_size, self.config.groups);
-        let (n, s) = (self.config.codebooks() * k, self.width / groups);
-        let stride = if self.config.shared { 0 } else { k as u32 };
-        let mut places = Vec::with_capacity(ids.len() * groups);
-        for &id in ids {
-            if (id as usize) < self.codes.rows() {
-                places.extend(
-                    self.codes.row(id as usize).zip(0..).map(|(code, g)| g * stride + code),
-                );
-            } else {
-                p.tape.fail(crate::Error::Id { id, vocabulary: self.codes.rows() });
-                places.extend((0..groups).map(|_| 0));
-            }
+        let (values, groups) = (p[self.values], self.config.groups);
+        let sizes = Sizes::of(values.shape());
+        let mut codewords = Vec::with_capacity(ids.len() * groups);
+        for &id in checked(p.tape, ids, self.codes.rows()).iter() {
+            let codes = self.codes.row(id as usize).enumerate();
+            codewords.extend(codes.map(|(g, code)| sizes.codeword(g, code as usize) as u32));
         }
-        let rows =
-            p[self.values].reshape([n, s]).gather_rows(&places).reshape([ids.len(), self.width]);
+        let all = values.reshape([sizes.books * sizes.size, sizes.width]);
+        let rows = all.gather_rows(&codewords).reshape([ids.len(), self.width]);
         Embedded { rows, regulariser: None }
     }
 }

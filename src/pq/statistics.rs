@@ -2,31 +2,30 @@
 //!
 //! The scores of a group are linear (SX) or quadratic (VQ) in the query, so their statistics follow
 //! from the queries' moments, in O(n d s) instead of O(n d K) and without a single score. The moments
-//! are taken about a point near the mean, or f32 would cancel: with q' = q - centre, C' = C - centre,
-//! b = ||q'||^2, and E, Cov over the tokens:
+//! are taken about a point near the mean, or f32 would cancel: of q' = q - centre, and for VQ of
+//! b = ||q'||^2. From the moments of a group follow m\[g, j\] and v\[g, j\], mean and variance of its
+//! scores over the tokens ([`Keys::statistics_of_group`]), and
 //!
 //! ```text
-//! SX   m[g,j] = < E q, C >                          v[g,j] = C^T Cov(q) C
-//! VQ   m[g,j] = 2 < E q', C' > - E b - ||C'||^2     v[g,j] = 4 C'^T Cov(q) C' - 4 < Cov(q, b), C' > + Var b
-//! mean[j] = mean_g m[g,j]                    var[j] = mean_g ( v[g,j] + (m[g,j] - mean[j])^2 )
+//! mean[j] = mean_g m[g,j]          var[j] = mean_g ( v[g,j] + (m[g,j] - mean[j])^2 )
 //! ```
 //!
 //! Where the moments cost more than the scores, that is where s > 2K, the scores themselves are
 //! added up; and where there is a single part of a single query, whose scores are their own means,
 //! so that they normalise to exactly 0.
 
-use super::score::{
-    BLOCK, Codebook, Queries, Score, batch_statistics, groups_of_tile, pieces, score,
-};
-use crate::kernels::elementwise::add;
-use crate::kernels::softmax::scale;
-use crate::kernels::{level, panel};
+use super::normalization::batch_statistics;
+use super::queries::{BLOCK, PIECES, Queries};
+use super::score::{GroupMoments, Keys, Score, score_part};
+use crate::kernels::dispatch::dispatch;
+use crate::kernels::elementwise::{add, scale};
+use crate::kernels::panel::{self, Panels};
 use crate::ops::{BatchStatistics, Distinct};
-use crate::parallel;
+use crate::parallel::{self, Order};
 use crate::real::Real;
 use crate::tape::Pools;
-use crate::tensor::{Buffer, Pool, Tensor};
-use fearless_simd::{Simd, dispatch, prelude::*};
+use crate::tensor::{Buffer, Tensor};
+use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
 
 /// Moments of the parts of the queries, every row counted as often as it occurs.
@@ -44,129 +43,223 @@ pub(crate) struct Moments {
 /// The statistics of the scores, and the moments they came from, where they did.
 pub(crate) fn statistics<T: Real>(
     pools: &Pools<T>,
-    kind: Score,
     queries: Queries<'_, T>,
     distinct: &Distinct,
-    codebook: &Codebook<T>,
+    keys: &Keys<T>,
 ) -> (BatchStatistics<T>, Option<Moments>) {
-    if queries.group_width() > 2 * codebook.size || queries.len() * queries.groups == 1 {
-        return (from_scores(pools, kind, queries, distinct, codebook), None);
+    let pass = Pass { pools, queries, distinct, keys };
+    if queries.group_width() > 2 * keys.sizes().size || queries.len() * queries.groups == 1 {
+        return (pass.from_scores(), None);
     }
-    let (s, groups, k) = (queries.group_width(), queries.groups, codebook.size);
-    let total = distinct.total() as f64;
-    let centre = mean_of_first(pools, queries);
-    // What is multiplied with what, x = (q', b, 1), for SX without b: where b and 1 stand, and how
-    // many there are.
-    let (b, one) = (s, s + usize::from(kind == Score::SquaredDistance));
-    let width = one + 1;
-    let numbers = groups * width * width;
-    let second = weighted_sums(pools, &pools.values, queries.len(), numbers, |rows, sums| {
-        let [mut x, mut weighted] = [(); 2].map(|()| pools.values.take(BLOCK * width));
-        let mut q = pools.values.take(BLOCK * groups_of_tile(s) * s);
-        let mut products = pools.values.take(width * width);
-        products.fill(T::ZERO);
-        for first in rows.clone().step_by(BLOCK) {
-            let block = first..rows.end.min(first + BLOCK);
-            let counts = distinct.weights(&pools.values, block.clone());
-            let len = counts.len() * width;
-            for tile in queries.tiles() {
-                let columns = tile.len() * s;
-                dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-                    queries.panels(simd, block.clone(), tile.clone(), &mut q);
-                    for (g, part) in tile.clone().zip((0..columns).step_by(s)) {
-                        let panels = q
-                            .chunks_exact(columns * T::LANES)
-                            .zip(x.chunks_exact_mut(width * T::LANES))
-                            .zip(weighted.chunks_exact_mut(width * T::LANES))
-                            .zip(counts.chunks_exact(T::LANES));
-                        for (((q, x), weighted), counts) in panels {
-                            let q = &q[part * T::LANES..][..s * T::LANES];
-                            centred(simd, q, &centre[g * s..][..s], x);
-                            panel::scale(simd, x, counts, weighted);
-                        }
-                        panel::outer_lower(simd, &weighted[..len], &x[..len], width, &mut products);
-                        let sums = &mut sums[g * width * width..][..width * width];
-                        sums.iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);
-                    }
-                }));
-            }
-        }
-    });
+    let (moments, variances) = pass.moments();
+    (over_groups(&moments.score_means, &variances, queries.groups), Some(moments))
+}
 
-    let mut moments = Moments {
-        total,
-        mean: pools.moments.take(groups * s),
-        covariance: pools.moments.take(groups * s * s),
-        score_means: pools.moments.take(groups * k),
-    };
-    let mut variances = pools.moments.take(groups * k);
-    let (mut keys, mut row) = (pools.moments.take(s * k), pools.moments.take(k));
-    for g in 0..groups {
-        let sums = |a: usize, b: usize| second[(g * width + a.max(b)) * width + a.min(b)] / total;
-        let covariance = &mut moments.covariance[g * s * s..][..s * s];
-        let centre = &centre[g * s..][..s];
-        let off = |t: usize| sums(one, t);
-        for a in 0..s {
-            moments.mean[g * s + a] = centre[a].to_f64() + off(a);
-            for b in 0..s {
-                covariance[a * s + b] = sums(a, b) - off(a) * off(b);
-            }
-        }
-        let mean = &moments.mean[g * s..][..s];
-        // For squared distances about the centre, as the queries.
-        let columns = keys.chunks_exact_mut(k).zip(codebook.columns(g).chunks_exact(k));
-        for ((keys, column), &centre) in columns.zip(centre) {
-            let shift = if kind == Score::Dot { 0.0 } else { centre.to_f64() };
-            keys.iter_mut().zip(column).for_each(|(key, &c)| *key = c.to_f64() - shift);
-        }
-        let (means, variances) =
-            (&mut moments.score_means[g * k..][..k], &mut variances[g * k..][..k]);
-        quadratic_forms(covariance, &keys, &mut row, variances);
-        match kind {
-            Score::Dot => {
-                means.fill(0.0);
-                for (keys, mean) in keys.chunks_exact(k).zip(mean) {
-                    means.iter_mut().zip(keys).for_each(|(m, c)| *m += mean * c);
-                }
-            }
-            Score::SquaredDistance => {
-                let b_mean = sums(one, b);
-                let b_var = sums(b, b) - b_mean * b_mean;
-                means.fill(-b_mean);
-                variances.iter_mut().for_each(|v| *v = 4.0 * *v + b_var);
-                for (t, keys) in keys.chunks_exact(k).enumerate() {
-                    let with_b = sums(b, t) - off(t) * b_mean;
-                    for (j, &c) in keys.iter().enumerate() {
-                        means[j] += 2.0 * off(t) * c - c * c;
-                        variances[j] -= 4.0 * with_b * c;
-                    }
-                }
-            }
-        }
-    }
+/// What statistics are taken of.
+#[derive(Clone, Copy)]
+struct Pass<'a, T: Real> {
+    pools: &'a Pools<T>,
+    queries: Queries<'a, T>,
+    distinct: &'a Distinct,
+    keys: &'a Keys<T>,
+}
+
+/// mean\[j\] and var\[j\] from m\[g, j\] and v\[g, j\].
+fn over_groups<T: Real>(means: &[f64], variances: &[f64], groups: usize) -> BatchStatistics<T> {
+    let k = means.len() / groups;
     let over_groups = |f: &dyn Fn(usize) -> f64| (0..groups).map(f).sum::<f64>() / groups as f64;
-    let score_mean: Vec<f64> =
-        (0..k).map(|j| over_groups(&|g| moments.score_means[g * k + j])).collect();
-    let score_var = |j: usize| {
-        let between = |g: usize| (moments.score_means[g * k + j] - score_mean[j]).powi(2);
+    let mean: Vec<f64> = (0..k).map(|j| over_groups(&|g| means[g * k + j])).collect();
+    let var = |j: usize| {
+        let between = |g: usize| (means[g * k + j] - mean[j]).powi(2);
         over_groups(&|g| variances[g * k + j].max(0.0) + between(g))
     };
-    let mean = Tensor::from_fn([k], |j| T::from_f64(score_mean[j]));
-    let var = Tensor::from_fn([k], |j| T::from_f64(score_var(j)));
-    (batch_statistics(mean, var), Some(moments))
+    let tensor = |f: &dyn Fn(usize) -> f64| Tensor::from_fn([k], |j| T::from_f64(f(j)));
+    batch_statistics(tensor(&|j| mean[j]), tensor(&var))
+}
+
+impl<T: Real> Pass<'_, T> {
+    /// The moments, and the variances v\[g, j\].
+    fn moments(self) -> (Moments, Buffer<f64>) {
+        let Pass { queries, keys, .. } = self;
+        let (pool, (s, k)) = (&self.pools.moments, (queries.group_width(), keys.sizes().size));
+        let total = self.distinct.total() as f64;
+        let [mean, covariance, score_means, mut variances] =
+            [s, s * s, k, k].map(|each| pool.take(queries.groups * each));
+        let mut moments = Moments { total, mean, covariance, score_means };
+        let (centre, width) = (self.mean_of_first(), self.moment_width());
+        let sums = self.second_moments(&centre);
+        // Where b and 1 stand in x.
+        let (b, one) = (s, width - 1);
+        let [mut off, mut with_b] = [(); 2].map(|()| pool.take(s));
+        for g in 0..queries.groups {
+            let sums = |a: usize, b: usize| sums[(g * width + a.max(b)) * width + a.min(b)] / total;
+            let centre = &centre[g * s..][..s];
+            let mean = &mut moments.mean[g * s..][..s];
+            let covariance = &mut moments.covariance[g * s * s..][..s * s];
+            for a in 0..s {
+                off[a] = sums(one, a);
+                mean[a] = centre[a].to_f64() + off[a];
+            }
+            for (i, covariance) in covariance.iter_mut().enumerate() {
+                *covariance = sums(i / s, i % s) - off[i / s] * off[i % s];
+            }
+            let (mut mean_of_b, mut variance_of_b) = (0.0, 0.0);
+            if keys.score == Score::SquaredDistance {
+                mean_of_b = sums(one, b);
+                variance_of_b = sums(b, b) - mean_of_b * mean_of_b;
+                with_b
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(t, x)| *x = sums(b, t) - off[t] * mean_of_b);
+            }
+            let of_group = GroupMoments {
+                centre,
+                mean,
+                off: &off,
+                covariance,
+                mean_of_b,
+                variance_of_b,
+                covariance_with_b: &with_b,
+            };
+            let means = &mut moments.score_means[g * k..][..k];
+            let variances = &mut variances[g * k..][..k];
+            keys.statistics_of_group(pool, g, &of_group, means, variances);
+        }
+        (moments, variances)
+    }
+
+    /// A point near the mean of every element: the mean of the first rows.
+    fn mean_of_first(self) -> Buffer<T> {
+        let rows = self.queries.len().min(FIRST);
+        let mut mean = self.pools.values.take(self.queries.groups * self.queries.group_width());
+        mean.fill(T::ZERO);
+        (0..rows).for_each(|row| add(&mut mean, self.queries.row(row)));
+        scale(&mut mean, T::ONE / T::from_usize(rows));
+        mean
+    }
+
+    /// How long the x is whose products with itself are summed: (q', 1), or (q', b, 1) where b counts.
+    fn moment_width(self) -> usize {
+        self.queries.group_width() + if self.keys.score == Score::SquaredDistance { 2 } else { 1 }
+    }
+
+    /// For every group the sum over tokens of x x^T, on and below the diagonal.
+    fn second_moments(self, centre: &[T]) -> Buffer<f64> {
+        let (pool, width) = (&self.pools.values, self.moment_width());
+        let mut sums = self.pools.moments.take(self.queries.groups * width * width);
+        let of_piece = |rows: Range<usize>, sums: &mut [T]| {
+            let [mut x, mut weighted] = [(); 2].map(|()| pool.take(BLOCK * width));
+            let mut q = pool.take(BLOCK * self.queries.tile_width());
+            let mut products = pool.take(width * width);
+            products.fill(T::ZERO);
+            for first in rows.clone().step_by(BLOCK) {
+                let block = first..rows.end.min(first + BLOCK);
+                let counts = self.distinct.weights(pool, block.clone());
+                let scratch = [&mut q[..], &mut x, &mut weighted, &mut products];
+                dispatch!(|simd| self.add_block(simd, block, centre, &counts, scratch, sums));
+            }
+        };
+        let order = Order::Forward;
+        parallel::sum(
+            pool,
+            PIECES,
+            order,
+            self.queries.pieces(),
+            &mut sums,
+            of_piece,
+            add_in_double,
+        );
+        sums
+    }
+
+    /// Adds the products of a block of rows; the scratch is room for q, x, x times its count, and the
+    /// products of one group.
+    #[inline(always)]
+    fn add_block<S: Simd>(
+        self,
+        simd: S,
+        block: Range<usize>,
+        centre: &[T],
+        counts: &[T],
+        [q, x, weighted, products]: [&mut [T]; 4],
+        sums: &mut [T],
+    ) {
+        let (s, width) = (self.queries.group_width(), self.moment_width());
+        let len = counts.len() * width;
+        for tile in self.queries.tiles() {
+            let columns = tile.len() * s;
+            self.queries.panels(simd, block.clone(), tile.clone(), q);
+            for (g, part) in tile.zip((0..columns).step_by(s)) {
+                let panels = q
+                    .chunks_exact(columns * T::LANES)
+                    .zip(x.chunks_exact_mut(width * T::LANES))
+                    .zip(weighted.chunks_exact_mut(width * T::LANES))
+                    .zip(counts.chunks_exact(T::LANES));
+                for (((q, x), weighted), counts) in panels {
+                    let q = &q[part * T::LANES..][..s * T::LANES];
+                    centred(simd, q, &centre[g * s..][..s], x);
+                    panel::scale(simd, x, counts, weighted);
+                }
+                let (left, right) =
+                    (Panels::new(&weighted[..len], width), Panels::new(&x[..len], width));
+                panel::outer_lower(simd, left, right, products);
+                let sums = &mut sums[g * width * width..][..width * width];
+                sums.iter_mut().zip(&*products).for_each(|(sum, x)| *sum += *x);
+            }
+        }
+    }
+
+    /// The statistics from the scores themselves, in two passes.
+    fn from_scores(self) -> BatchStatistics<T> {
+        let k = self.keys.sizes().size;
+        let first = self.scores_of(0..1, 0);
+        let first = |j: usize| first[j * T::LANES];
+        // Means of differences from the first score, which for equal scores are exactly 0.
+        let off = self.mean_of_scores(|r, j| r - first(j));
+        let mean = Tensor::from_fn([k], |j| first(j) + T::from_f64(off[j]));
+        let var = self.mean_of_scores(|r, j| (r - mean.data()[j]) * (r - mean.data()[j]));
+        batch_statistics(mean, Tensor::from_fn([k], |j| T::from_f64(var[j])))
+    }
+
+    /// The scores of a panel of tokens in group g, K rows.
+    fn scores_of(self, tokens: Range<usize>, g: usize) -> Buffer<T> {
+        let Pass { queries, keys, .. } = self;
+        let [mut part, mut scores] = [queries.group_width(), keys.sizes().size]
+            .map(|n| self.pools.values.take(n * T::LANES));
+        dispatch!(|simd| score_part(simd, queries, keys, tokens, g, &mut part, &mut scores));
+        scores
+    }
+
+    /// For every codeword j the mean over tokens and groups of f(score, j).
+    fn mean_of_scores(self, f: impl Fn(T, usize) -> T + Sync) -> Buffer<f64> {
+        let Pass { pools, queries, distinct, .. } = self;
+        let mut sums = pools.moments.take(self.keys.sizes().size);
+        let of_piece = |rows: Range<usize>, sums: &mut [f64]| {
+            for tokens in panel::tokens::<T>(rows) {
+                let weights = distinct.weights(&pools.values, tokens.clone());
+                for g in 0..queries.groups {
+                    let scores = self.scores_of(tokens.clone(), g);
+                    let rows = sums.iter_mut().zip(scores.chunks_exact(T::LANES));
+                    for (j, (sum, scores)) in rows.enumerate() {
+                        let terms = scores.iter().zip(&*weights).take(tokens.len());
+                        *sum = terms.fold(*sum, |sum, (&r, &w)| sum + (w * f(r, j)).to_f64());
+                    }
+                }
+            }
+        };
+        let (pool, order) = (&pools.moments, Order::Forward);
+        parallel::sum(pool, PIECES, order, queries.pieces(), &mut sums, of_piece, add_in_double);
+        let n = (distinct.total() * queries.groups) as f64;
+        sums.iter_mut().for_each(|sum| *sum /= n);
+        sums
+    }
 }
 
 /// Rows whose mean is near enough to that of all.
 const FIRST: usize = 64;
 
-/// A point near the mean of every element: the mean of the first rows.
-fn mean_of_first<T: Real>(pools: &Pools<T>, queries: Queries<'_, T>) -> Buffer<T> {
-    let rows = queries.len().min(FIRST);
-    let mut mean = pools.values.take(queries.groups * queries.group_width());
-    mean.fill(T::ZERO);
-    (0..rows).for_each(|row| add(&mut mean, queries.row(row)));
-    scale(&mut mean, T::ONE / T::from_usize(rows));
-    mean
+fn add_in_double<T: Real>(sums: &mut [f64], part: &[T]) {
+    sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x.to_f64());
 }
 
 /// A panel of queries about a point: q' = q - centre and a row of ones; between the two, if there
@@ -185,94 +278,6 @@ pub(super) fn centred<S: Simd, T: Real>(simd: S, q: &[T], centre: &[T], out: &mu
     for (row, value) in rest.chunks_exact_mut(T::LANES).rev().zip([one, b]) {
         value.store_slice(row);
     }
-}
-
-/// out\[j\] = C_j^T M C_j for the codewords of s x K columns; `row` holds K numbers on the way.
-fn quadratic_forms(m: &[f64], columns: &[f64], row: &mut [f64], out: &mut [f64]) {
-    let k = out.len();
-    out.fill(0.0);
-    dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-        let products = m.chunks_exact(columns.len() / k).zip(columns.chunks_exact(k));
-        for (factors, left) in products {
-            row.fill(0.0);
-            for (factor, right) in factors.iter().zip(columns.chunks_exact(k)) {
-                for (sum, c) in row.iter_mut().zip(right) {
-                    *sum += factor * c;
-                }
-            }
-            for ((out, row), c) in out.iter_mut().zip(&*row).zip(left) {
-                *out += row * c;
-            }
-        }
-    }));
-}
-
-/// Sums over the queries' rows, `len` numbers wide: `add` adds a piece's rows to zeros, in the
-/// precision E; the pieces are then added in their order, in double precision.
-fn weighted_sums<T: Real, E: Real>(
-    pools: &Pools<T>,
-    of_parts: &Pool<E>,
-    rows: usize,
-    len: usize,
-    add: impl Fn(Range<usize>, &mut [E]) + Sync,
-) -> Buffer<f64> {
-    let (piece, mut parts) = pieces(of_parts, rows, len);
-    parallel::for_each_chunk(&mut parts, len, |i, part| {
-        part.fill(E::ZERO);
-        add(i * piece..rows.min((i + 1) * piece), part);
-    });
-    let mut sums = pools.moments.take(len);
-    sums.fill(0.0);
-    for part in parts.chunks_exact(len) {
-        sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x.to_f64());
-    }
-    sums
-}
-
-/// The statistics from the scores themselves, in two passes.
-fn from_scores<T: Real>(
-    pools: &Pools<T>,
-    kind: Score,
-    queries: Queries<'_, T>,
-    distinct: &Distinct,
-    codebook: &Codebook<T>,
-) -> BatchStatistics<T> {
-    let (s, k) = (codebook.width, codebook.size);
-    let n = (distinct.total() * queries.groups) as f64;
-    let scores_of = |tokens: Range<usize>, g: usize| {
-        let (mut part, mut scores) =
-            (pools.values.take(s * T::LANES), pools.values.take(k * T::LANES));
-        dispatch!(level(), simd => simd.vectorize(#[inline(always)] || {
-            queries.panels(simd, tokens, g..g + 1, &mut part);
-            score(simd, kind, codebook, g, &part, &mut scores);
-        }));
-        scores
-    };
-    let first = scores_of(0..1, 0);
-    let first = |j: usize| first[j * T::LANES];
-    let mean_of = |f: &(dyn Fn(T, usize) -> T + Sync)| {
-        let mut sums = weighted_sums(pools, &pools.moments, queries.len(), k, |rows, sums| {
-            for tokens in panel::tokens::<T>(rows) {
-                let weights = distinct.weights(&pools.values, tokens.clone());
-                for g in 0..queries.groups {
-                    let scores = scores_of(tokens.clone(), g);
-                    for (j, (sum, scores)) in
-                        sums.iter_mut().zip(scores.chunks_exact(T::LANES)).enumerate()
-                    {
-                        let terms = scores.iter().zip(&*weights).take(tokens.len());
-                        *sum = terms.fold(*sum, |sum, (&r, &w)| sum + (w * f(r, j)).to_f64());
-                    }
-                }
-            }
-        });
-        sums.iter_mut().for_each(|sum| *sum /= n);
-        sums
-    };
-    // Means of differences from the first score, which for equal scores are exactly 0.
-    let off = mean_of(&|r, j| r - first(j));
-    let mean = Tensor::from_fn([k], |j| first(j) + T::from_f64(off[j]));
-    let var = mean_of(&|r, j| (r - mean.data()[j]) * (r - mean.data()[j]));
-    batch_statistics(mean, Tensor::from_fn([k], |j| T::from_f64(var[j])))
 }
 
 #[cfg(test)]
@@ -296,10 +301,9 @@ mod tests {
                 let ids: Vec<u32> = (0..300).map(|i| i * i % 200).collect();
                 let distinct = Distinct::new(&tape, &ids, 200);
                 let codewords = wave(&[if shared { 1 } else { groups }, k, s], 1.9);
-                let codebook = Codebook::new(&tape.pools().values, &codewords);
+                let keys = Keys::new(&tape.pools().values, score, &codewords);
                 let queries = Queries::new(&table, Some(&distinct.ids), groups);
-                let (found, moments) =
-                    statistics(tape.pools(), score, queries, &distinct, &codebook);
+                let (found, moments) = statistics(tape.pools(), queries, &distinct, &keys);
                 assert_eq!(moments.is_none(), s > 2 * k);
 
                 let q = tape.constant(table).gather_rows(&ids).reshape([300, groups, s]);
@@ -325,9 +329,9 @@ mod tests {
         let ids: Vec<u32> = (0..256).collect();
         let distinct = Distinct::new(&tape, &ids, 256);
         for score in [Score::Dot, Score::SquaredDistance] {
-            let codebook = Codebook::new(&tape.pools().values, &codewords);
+            let keys = Keys::new(&tape.pools().values, score, &codewords);
             let queries = Queries::new(&table, Some(&distinct.ids), 1);
-            let (found, _) = statistics(tape.pools(), score, queries, &distinct, &codebook);
+            let (found, _) = statistics(tape.pools(), queries, &distinct, &keys);
             let exact = Tape::<f64>::new();
             let q = exact.constant(table.cast::<f64>().reshape([256, 1, 8]));
             let r = scores(score, q, exact.constant(codewords.cast())).reshape([256, 16]);

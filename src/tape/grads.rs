@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 /// let mut params = Params::new();
 /// let x = params.add("x", Tensor::from([3.0_f64, 4.0]));
 /// let (loss, mut grads, ()) =
-///     Tape::new().value_and_grad(&params, |p| ((p[x] * p[x]).sum() / 2.0, ()))?;
+///     Tape::new().value_and_grad(&params, |p| ((p[x] * p[x]).sum() * 0.5, ()))?;
 /// assert_eq!((loss, grads.dense(x).data()), (12.5, &[3.0, 4.0][..]));
 /// assert_eq!(grads.clip_global_norm(1.0), 5.0);
 ///

@@ -5,8 +5,7 @@
 
 use approx::assert_abs_diff_eq;
 use dpq::nn::Lstm;
-use dpq::pq::composed::{self, Normalization};
-use dpq::pq::{Form, sx, vq};
+use dpq::pq::{Form, Normalization, composed, sx, vq};
 use dpq::{DpqConfig, Init, Params, Real, Tape, Tensor, rng};
 
 const VOCABULARY: usize = 40;
@@ -69,11 +68,11 @@ fn pass<T: Real>(
     let looked_up = queries.gather_rows(ids);
     let (quantized, codes) = match config.form {
         Form::Sx => (
-            sx::sx(config, normalization, queries, ids, keys, values),
+            sx(config, normalization, queries, ids, keys, values),
             composed::sx(config, normalization, looked_up, keys, values).1,
         ),
         Form::Vq => (
-            vq::vq(config, normalization, queries, ids, keys),
+            vq(config, normalization, queries, ids, keys),
             composed::vq(config, normalization, looked_up, keys).1,
         ),
     };

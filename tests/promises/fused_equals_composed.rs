@@ -2,8 +2,7 @@
 //! same statistics, everything else to rounding, beyond every tile and chunk.
 
 use dpq::ops::BatchStatistics;
-use dpq::pq::composed::{self, Normalization};
-use dpq::pq::{BATCH_NORM_EPS, Form, sx, vq};
+use dpq::pq::{BATCH_NORM_EPS, Form, Normalization, composed, sx, vq};
 use dpq::{DpqConfig, Real, Tape, Tensor, rng};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRng, TestRunner};
@@ -112,8 +111,8 @@ impl Setting {
         };
         let [queries, keys, values] = [queries, keys, values].map(|x| tape.leaf(x.clone()));
         let quantized = match (config.form, fused) {
-            (Form::Sx, true) => sx::sx(config, normalization, queries, ids, keys, values),
-            (Form::Vq, true) => vq::vq(config, normalization, queries, ids, keys),
+            (Form::Sx, true) => sx(config, normalization, queries, ids, keys, values),
+            (Form::Vq, true) => vq(config, normalization, queries, ids, keys),
             (Form::Sx, false) => {
                 composed::sx(config, normalization, queries.gather_rows(ids), keys, values).0
             }

@@ -1,8 +1,7 @@
 //! Both forms, composed and fused, give the numbers that plain loops over the formulae give, and
 //! those that PyTorch's autograd found, where its file is there.
 
-use dpq::pq::composed::{self, Normalization};
-use dpq::pq::{Form, sx, vq};
+use dpq::pq::{Form, Normalization, composed, sx, vq};
 use dpq::{DpqConfig, Tape, Tensor};
 
 struct Case {
@@ -50,8 +49,8 @@ fn run(case: &Case, fused: bool) -> Outcome {
     let values = case.values.as_ref().map(|x| tape.leaf(x.clone()));
     let normalization = if config.batch_norm { Normalization::Batch } else { Normalization::Off };
     let (quantized, codes) = match (values, fused) {
-        (Some(v), true) => (sx::sx(config, normalization, queries, &case.ids, keys, v), None),
-        (None, true) => (vq::vq(config, normalization, queries, &case.ids, keys), None),
+        (Some(v), true) => (sx(config, normalization, queries, &case.ids, keys, v), None),
+        (None, true) => (vq(config, normalization, queries, &case.ids, keys), None),
         (Some(v), false) => {
             let (quantized, codes) =
                 composed::sx(config, normalization, queries.gather_rows(&case.ids), keys, v);

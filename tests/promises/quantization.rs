@@ -2,8 +2,7 @@
 //! each.
 
 use dpq::optim::{Optimizer, Sgd};
-use dpq::pq::composed::{self, Normalization, Quantized};
-use dpq::pq::{BATCH_NORM_RATE, Form, sx, vq};
+use dpq::pq::{BATCH_NORM_RATE, Form, Normalization, Quantized, composed, sx, vq};
 use dpq::{CodeTable, DpqConfig, DpqEmbedding, Embedding, Init, Params, Tape, Tensor, Var, rng};
 
 const VOCABULARY: usize = 30;
@@ -49,8 +48,8 @@ fn pass<'t>(
     };
     let quantized = match config.form {
         _ if !fused => composed,
-        Form::Sx => sx::sx(config, normalization, queries, &ids(), keys, values),
-        Form::Vq => vq::vq(config, normalization, queries, &ids(), keys),
+        Form::Sx => sx(config, normalization, queries, &ids(), keys, values),
+        Form::Vq => vq(config, normalization, queries, &ids(), keys),
     };
     Pass { inputs, quantized, codes }
 }
@@ -308,8 +307,8 @@ fn running_averages_move_by_a_hundredth_in_training_and_not_in_evaluation() {
             let [q, k, v] = [embedding.queries(), embedding.keys(), embedding.values()]
                 .map(|id| tape.leaf(params.get(id).deep_copy()));
             match config.form {
-                Form::Sx => sx::sx(&config, Normalization::Batch, q, &ids(), k, v),
-                Form::Vq => vq::vq(&config, Normalization::Batch, q, &ids(), k),
+                Form::Sx => sx(&config, Normalization::Batch, q, &ids(), k, v),
+                Form::Vq => vq(&config, Normalization::Batch, q, &ids(), k),
             }
         };
         let batch = quantized.statistics.unwrap();

@@ -5,8 +5,7 @@
 //! for the list.
 
 use dpq::gradcheck::Report;
-use dpq::pq::composed::{self, Normalization, Quantized};
-use dpq::pq::{BATCH_NORM_EPS, Form};
+use dpq::pq::{BATCH_NORM_EPS, Form, Normalization, Quantized, composed};
 use dpq::{Context, DpqConfig, Op, Tensor, Var, gradcheck, rng};
 
 /// What people get wrong in DPQ's rules. `None` stands for the right rule.

@@ -8,14 +8,17 @@
 
 use crate::kernels::exponential::exp2_negative;
 use crate::kernels::panel;
-use crate::pq::score::{Codebook, Normalizer};
+use crate::pq::codebook::Columns;
+use crate::pq::normalization::Normalizer;
 use crate::real::Real;
 use crate::tensor::{Buffer, Pool, Tensor};
 use fearless_simd::{Simd, prelude::*};
 
 /// The scaled keys, and what is added.
 pub(super) struct Logits<T: Real> {
-    keys: Codebook<T>,
+    /// log2(e) / (tau sd\[j\]) C^k\[j\]
+    scaled_keys: Columns<T>,
+    /// - log2(e) mean\[j\] / (tau sd\[j\])
     offsets: Buffer<T>,
 }
 
@@ -33,7 +36,7 @@ impl<T: Real> Logits<T> {
             *offset = -mean * (reciprocal * rate);
         }
         let scaled = normalizer.over_sd(pool, keys.shape(), keys.data(), rate);
-        Logits { keys: Codebook::new(pool, &scaled), offsets }
+        Logits { scaled_keys: Columns::new(pool, &scaled), offsets }
     }
 
     /// e\[j\] = 2^(l\[j\] - max l) for a panel of queries of group g; returns the sum of each token's.
@@ -42,8 +45,7 @@ impl<T: Real> Logits<T> {
         let (offsets, mut top) = (&*self.offsets, T::Wide::<S>::splat(simd, -T::ONE / T::ZERO));
         panel::product_with::<S, T, false>(
             simd,
-            self.keys.columns(g),
-            self.keys.size,
+            self.scaled_keys.of(g),
             q,
             e,
             #[inline(always)]

@@ -1,0 +1,64 @@
+//! The instruction set: every kernel is compiled for each, and called for the widest one there is.
+
+use fearless_simd::Level;
+
+/// Calls a kernel as it is compiled for the widest instruction set that the machine has:
+/// `dispatch!(|simd| kernel(simd, x, y))`, one call of an `#[inline(always)]` function that is
+/// generic over [`Simd`](fearless_simd::Simd).
+macro_rules! dispatch {
+    (|$simd:ident| $kernel:expr) => {
+        fearless_simd::dispatch!(
+            $crate::kernels::dispatch::level(),
+            $simd => fearless_simd::Simd::vectorize($simd, #[inline(always)] || $kernel)
+        )
+    };
+}
+pub(crate) use dispatch;
+
+/// The instruction set that kernels are dispatched to.
+#[inline]
+pub(crate) fn level() -> Level {
+    #[cfg(all(test, all_levels))]
+    if let Some(level) = levels::FORCED.get() {
+        return level;
+    }
+    Level::new()
+}
+
+/// Built with `--cfg all_levels`, tests can run kernels at every level that the machine has.
+#[cfg(all(test, all_levels))]
+pub(crate) mod levels {
+    use fearless_simd::{Level, Simd, dispatch};
+    use std::cell::Cell;
+
+    thread_local! {
+        /// What [`level`](super::level) returns on this thread.
+        pub(crate) static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+    }
+
+    /// Runs `f` at every level, the portable one first, and returns the results by name.
+    pub(crate) fn at_each<R: Send>(f: impl Fn() -> R + Sync) -> Vec<(String, R)> {
+        let best = Level::new();
+        #[cfg(target_arch = "x86_64")]
+        let known = [
+            best.as_sse2().map(Level::Sse2),
+            best.as_sse4_2().map(Level::Sse4_2),
+            best.as_avx2().map(Level::Avx2),
+            best.as_avx512().map(Level::Avx512),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let known = [Some(best)];
+        let run = |level: Level| {
+            // On one thread, which then is the one that the level is forced on.
+            crate::parallel::with_threads(1, || {
+                FORCED.set(Some(level));
+                let used = dispatch!(super::level(), simd => simd.level());
+                assert_eq!(format!("{used:?}"), format!("{level:?}"), "the level that was tried");
+                let result = f();
+                FORCED.set(None);
+                (format!("{level:?}"), result)
+            })
+        };
+        [Some(Level::fallback())].into_iter().chain(known).flatten().map(run).collect()
+    }
+}
