@@ -376,7 +376,8 @@ mod file {
             let mut values = Vec::new();
             for param in self.params.iter().filter(|param| wanted(&param.name)) {
                 let (name, shape) = (&*param.name, param.value.shape());
-                let expected = || format!("{name} of shape {shape:?} and type {}", type_name::<T>());
+                let expected =
+                    || format!("{name} of shape {shape:?} and type {}", type_name::<T>());
                 let Some(stored) = tensors.remove(name) else {
                     return Err(misfit(path, format!("no tensor {name}"), expected()));
                 };

@@ -203,8 +203,7 @@ fn nested<T: Real>(f: &mut fmt::Formatter<'_>, lengths: &[usize], data: &[T]) ->
 /// approx's traits: two tensors compare as their elements do, and are different if their shapes are.
 #[cfg(feature = "approx")]
 mod approximate {
-    use super::Tensor;
-    use crate::real::Real;
+    use super::*;
     use approx::{AbsDiffEq, RelativeEq, UlpsEq};
 
     fn all<T: Real>(a: &Tensor<T>, b: &Tensor<T>, equal: impl Fn(&T, &T) -> bool) -> bool {
