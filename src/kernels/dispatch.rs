@@ -48,15 +48,15 @@ pub(crate) mod levels {
         ];
         #[cfg(not(target_arch = "x86_64"))]
         let known = [Some(best)];
-        let run = |level: Level| {
+        let run = |forced: Level| {
             // On one thread, which then is the one that the level is forced on.
             crate::parallel::with_threads(1, || {
-                FORCED.set(Some(level));
+                FORCED.set(Some(forced));
                 let used = fearless_simd::dispatch!(level(), simd => simd.level());
-                assert_eq!(format!("{used:?}"), format!("{level:?}"), "the level that was tried");
+                assert_eq!(format!("{used:?}"), format!("{forced:?}"), "the level that was tried");
                 let result = f();
                 FORCED.set(None);
-                (format!("{level:?}"), result)
+                (format!("{forced:?}"), result)
             })
         };
         known.into_iter().flatten().map(run).collect()

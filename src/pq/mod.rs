@@ -58,7 +58,7 @@ pub mod sx;
 pub mod vq;
 pub mod compact;
 #[cfg(feature = "io")]
-pub mod compact_file;
+mod compact_file;
 mod layer;
 mod random_codes;
 #[cfg(feature = "proptest")]
