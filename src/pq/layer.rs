@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::ops::BatchStatistics;
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
-use crate::tape::{Bound, Pools};
+use crate::tape::{Bound, Pools, Var};
 use crate::tensor::Tensor;
 
 /// An embedding that learns its own compression.
@@ -132,10 +132,35 @@ impl DpqEmbedding {
         CompactEmbedding::new(self.config, self.codes(params)?, params.get(self.values).deep_copy())
     }
 
-    fn score(&self) -> Score {
+    pub(super) fn score(&self) -> Score {
         match self.config.form {
             Form::Sx => Score::Dot,
             Form::Vq => Score::SquaredDistance,
+        }
+    }
+
+    /// The running statistics in a pass, where scores are batch-normalised.
+    pub(super) fn running<T: Real>(&self, p: &Bound<'_, T>) -> Option<BatchStatistics<T>> {
+        self.statistics.map(|[m, v]| batch_statistics(p[m].value(), p[v].value()))
+    }
+
+    /// The fused op on queries, keys and values: in training the scores are normalised by the batch's
+    /// statistics, in evaluation by the running ones.
+    pub(super) fn quantize<'t, T: Real>(
+        &self,
+        [queries, keys, values]: [Var<'t, T>; 3],
+        running: Option<&BatchStatistics<T>>,
+        training: bool,
+        ids: &[u32],
+    ) -> Quantized<'t, T> {
+        let normalization = match running {
+            None => Normalization::Off,
+            Some(_) if training => Normalization::Batch,
+            Some(running) => Normalization::Running(running),
+        };
+        match self.config.form {
+            Form::Sx => sx(&self.config, normalization, queries, ids, keys, values),
+            Form::Vq => vq(&self.config, normalization, queries, ids, keys),
         }
     }
 }
@@ -152,17 +177,9 @@ impl<T: Real> Embedding<T> for DpqEmbedding {
     /// In training the scores are normalised by the batch's statistics, towards which the running
     /// ones then move; in evaluation by the running ones.
     fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T> {
-        let running = self.statistics.map(|[m, v]| batch_statistics(p[m].value(), p[v].value()));
-        let normalization = match &running {
-            None => Normalization::Off,
-            Some(_) if p.training => Normalization::Batch,
-            Some(running) => Normalization::Running(running),
-        };
-        let (queries, keys) = (p[self.queries], p[self.keys]);
-        let Quantized { rows, regulariser, statistics } = match self.config.form {
-            Form::Sx => sx(&self.config, normalization, queries, ids, keys, p[self.values]),
-            Form::Vq => vq(&self.config, normalization, queries, ids, keys),
-        };
+        let inputs = [self.queries, self.keys, self.values].map(|id| p[id]);
+        let Quantized { rows, regulariser, statistics } =
+            self.quantize(inputs, self.running(p).as_ref(), p.training, ids);
         if let (Some([m, v]), Some(BatchStatistics { mean, var, .. })) =
             (self.statistics, statistics)
         {

@@ -60,6 +60,7 @@ pub mod compact;
 #[cfg(feature = "io")]
 mod compact_file;
 mod layer;
+mod inspection;
 mod random_codes;
 #[cfg(feature = "proptest")]
 mod cases;
@@ -67,6 +68,7 @@ mod cases;
 #[cfg(feature = "proptest")]
 pub use cases::cases;
 pub use config::{DpqConfig, Form, bits};
+pub use inspection::Inspection;
 pub use layer::DpqEmbedding;
 pub use normalization::{BATCH_NORM_EPS, BATCH_NORM_RATE, Normalization};
 pub use quantized::Quantized;

@@ -480,3 +480,41 @@ fn used_codewords_are_counted() {
     assert_eq!(codes.used(), pairs.len());
     assert!(codes.used() > GROUPS);
 }
+
+#[test]
+fn what_a_layer_shows_of_a_batch_is_what_its_rows_are_made_of() {
+    for form in [Form::Sx, Form::Vq] {
+        for (shared, batch_norm) in [(false, true), (true, true), (false, false)] {
+            let config = DpqConfig {
+                form,
+                shared,
+                batch_norm,
+                temperature: 0.5,
+                ..DpqConfig::sx(GROUPS, K)
+            };
+            let (embedding, mut params) = layer(config);
+            (0..3).for_each(|_| drop(step(&embedding, &mut params, &ids(), 0.1)));
+            for training in [true, false] {
+                let tape = Tape::new();
+                let p = if training { tape.train(&params) } else { tape.evaluate(&params) };
+                let rows = embedding.forward(&p, &ids()).rows.value();
+                let seen = embedding.inspect(&p, &ids()).unwrap();
+                let values = params.get(embedding.values());
+                for (i, (part, &code)) in rows.data().chunks(S).zip(&seen.codes).enumerate() {
+                    let book = if shared { 0 } else { i % GROUPS };
+                    assert_eq!(part, &values.data()[(book * K + code as usize) * S..][..S]);
+                    let scores = seen.scores.rows().nth(i).unwrap();
+                    assert!(scores.iter().all(|score| *score <= scores[code as usize]));
+                    let Some(p) = &seen.probabilities else { continue };
+                    let e = |j: usize| (2.0 * (scores[j] - scores[code as usize])).exp();
+                    let total: f64 = (0..K).map(e).sum();
+                    let p = p.rows().nth(i).unwrap();
+                    assert!((0..K).all(|j| (p[j] - e(j) / total).abs() < 1e-12));
+                }
+                assert_eq!(seen.probabilities.is_some(), form == Form::Sx);
+                let fault = embedding.inspect(&p, &[VOCABULARY as u32]).unwrap_err();
+                assert!(fault.to_string().starts_with("id 30 is outside"), "{fault}");
+            }
+        }
+    }
+}
