@@ -194,14 +194,14 @@ pub(crate) fn product_with<S: Simd, T: Real, const PRECISE: bool>(
     let height = out.len() / T::LANES;
     if const { is_512_bits::<S>() } {
         for (first, n) in blocks(height, 8) {
-            constant!(n, [1, 2, 3, 4, 5, 6, 7, 8], |R| product_rows::<S, T, PRECISE, R>(
+            constant!(n, [1, 2, 3, 4, 5, 6, 7], |R| product_rows::<S, T, PRECISE, R>(
                 simd,
                 matrix,
                 x,
                 out,
                 first,
                 &mut finish
-            ));
+            ), else product_rows::<S, T, PRECISE, 8>(simd, matrix, x, out, first, &mut finish));
         }
     } else {
         for (first, n) in blocks(height, 4) {
