@@ -85,9 +85,9 @@ pub(crate) fn scatter<'a, S: Simd, T: Real>(
         let (panel, rest) = panel.split_at(whole * SQUARE * T::LANES);
         for (i, panel) in panel.chunks_exact(SQUARE * T::LANES).enumerate() {
             let four = |t: usize| std::array::from_fn(|r| panel[t * T::LANES + lane + r]);
-            let turned = square(simd, [&four(0), &four(1), &four(2), &four(3)]);
+            let columns = square(simd, [&four(0), &four(1), &four(2), &four(3)]);
             for r in 0..SQUARE {
-                rows[r][i * SQUARE..][..SQUARE].copy_from_slice(&turned[r]);
+                rows[r][i * SQUARE..][..SQUARE].copy_from_slice(&columns[r]);
             }
         }
         for (t, panel) in rest.chunks_exact(T::LANES).enumerate() {

@@ -108,7 +108,7 @@ impl DpqEmbedding {
         self.statistics
     }
 
-    /// The codes of every symbol, by the statistics that evaluation uses.
+    /// The codes of every id, by the statistics that evaluation uses.
     ///
     /// # Errors
     /// [`Error::NotFinite`](crate::Error::NotFinite) if a score is NaN.
@@ -127,7 +127,7 @@ impl DpqEmbedding {
         Ok(CodeTable::pack(&codes, self.config.groups, self.config.codebook_size))
     }
 
-    /// The compressed table: the codes of every symbol, and the values.
+    /// The compressed table: the codes of every id, and the values.
     ///
     /// # Errors
     /// [`Error::NotFinite`](crate::Error::NotFinite) if a score or a value is not finite.
