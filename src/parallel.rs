@@ -172,10 +172,14 @@ fn for_each_from<P: Pieces>(
         );
         return;
     }
-    let pieces = pieces.iter().enumerate();
-    match order {
-        Order::Forward => pieces.for_each(|(i, piece)| f(first + i, piece)),
-        Order::Backward => pieces.rev().for_each(|(i, piece)| f(first + i, piece)),
+    let mut pieces = pieces.iter().enumerate();
+    let mut next = || match order {
+        Order::Forward => pieces.next(),
+        Order::Backward => pieces.next_back(),
+    };
+    // One call of `f` for both orders: with two, every kernel in it would be compiled twice.
+    while let Some((i, piece)) = next() {
+        f(first + i, piece);
     }
 }
 

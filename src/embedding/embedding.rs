@@ -16,7 +16,7 @@ pub trait Embedding<T: Real>: Send + Sync {
     /// Numbers in a row.
     fn width(&self) -> usize;
 
-    /// Looks up the rows of `ids`. An id outside the vocabulary is an error that the tape reports.
+    /// Looks up the rows of `ids`; of none, no rows. An id outside the vocabulary is an error that the tape reports.
     fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T>;
 }
 

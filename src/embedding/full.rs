@@ -1,6 +1,7 @@
 //! The full table.
 
 use super::embedding::{EMBEDDING_INIT, Embedded, Embedding};
+use crate::ops::Ids;
 use crate::params::{ParamId, Scope};
 use crate::real::Real;
 use crate::tape::Bound;
@@ -11,6 +12,7 @@ pub struct FullEmbedding {
     table: ParamId,
     vocabulary: usize,
     width: usize,
+    padding: Option<u32>,
 }
 
 impl FullEmbedding {
@@ -21,7 +23,13 @@ impl FullEmbedding {
     #[track_caller]
     pub fn new<T: Real>(mut scope: Scope<'_, T>, vocabulary: usize, width: usize) -> Self {
         let table = scope.weight("weight", [vocabulary, width], EMBEDDING_INIT);
-        FullEmbedding { table, vocabulary, width }
+        FullEmbedding { table, vocabulary, width, padding: None }
+    }
+
+    /// Positions with this id get its row like any other, but no gradient. None by default.
+    #[must_use]
+    pub fn padding(self, id: u32) -> Self {
+        FullEmbedding { padding: Some(id), ..self }
     }
 
     /// The table.
@@ -40,6 +48,9 @@ impl<T: Real> Embedding<T> for FullEmbedding {
     }
 
     fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T> {
-        Embedded { rows: p[self.table].gather_rows(ids), regulariser: None }
+        Embedded {
+            rows: p[self.table].gather_rows(Ids { ids, padding: self.padding }),
+            regulariser: None,
+        }
     }
 }

@@ -14,4 +14,5 @@ mod pack;
 mod multiply;
 
 pub(crate) use matrix::Matrix;
-pub(crate) use multiply::{Packed, multiply};
+pub(crate) use multiply::multiply;
+pub(crate) use pack::Packed;

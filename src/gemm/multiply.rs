@@ -1,12 +1,12 @@
 //! c = a b: five loops around the register tile.
 
 use super::matrix::Matrix;
-use super::pack::{Right, left, pack, padded, panel, space};
+use super::pack::{PANEL, Packed, Source, left, space};
 use super::tile::{self, Strided};
 use crate::kernels::dispatch::dispatch;
 use crate::parallel::{self, Order};
 use crate::real::Real;
-use crate::tensor::{Buffer, Pool};
+use crate::tensor::Pool;
 use fearless_simd::Simd;
 use std::ops::Range;
 
@@ -33,82 +33,11 @@ pub(crate) fn multiply<T: Real>(
     product(pool, a, Source::Matrix(b), deep, c, accumulate);
 }
 
-/// A right side packed once, for products that share it.
-pub(crate) struct Packed<T: Real> {
-    rows: usize,
-    columns: usize,
-    panels: Buffer<T>,
-}
-
 impl<T: Real> Packed<T> {
-    /// Packs `b`.
-    pub(crate) fn new(pool: &Pool<T>, b: Matrix<'_, T>) -> Self {
-        let mut panels = pool.take(b.rows * b.columns.next_multiple_of(T::LANES));
-        parallel::for_each_chunk(&mut panels, b.rows * panel::<T>(), |i, right| {
-            let columns = i * panel::<T>()..b.columns;
-            dispatch!(|simd| pack(simd, b, 0..b.rows, columns, right));
-        });
-        Packed { rows: b.rows, columns: b.columns, panels }
-    }
-
     /// c = a b, or c += a b if `accumulate`.
     pub(crate) fn multiply(&self, pool: &Pool<T>, a: Matrix<'_, T>, c: &mut [T], accumulate: bool) {
         assert_eq!(a.columns, self.rows, "inner lengths of a product");
         product(pool, a, Source::Packed(self), self.rows, c, accumulate);
-    }
-}
-
-/// Where the right side comes from.
-#[derive(Clone, Copy)]
-enum Source<'a, T: Real> {
-    Matrix(Matrix<'a, T>),
-    Packed(&'a Packed<T>),
-}
-
-impl<'a, T: Real> Source<'a, T> {
-    fn columns(self) -> usize {
-        match self {
-            Source::Matrix(b) => b.columns,
-            Source::Packed(b) => b.columns,
-        }
-    }
-
-    /// Elements of the space that [`Source::panel`] wants.
-    fn space(self, deep: usize) -> usize {
-        match self {
-            Source::Matrix(_) => panel::<T>() * deep,
-            Source::Packed(_) => 0,
-        }
-    }
-
-    /// A panel, from the first of `columns` on, of the rows `depth`, for products with few rows or
-    /// many: packed into `space`, unless that has been done or does not pay.
-    #[inline(always)]
-    fn panel<'b, S: Simd>(
-        self,
-        simd: S,
-        depth: Range<usize>,
-        columns: Range<usize>,
-        few: bool,
-        space: &'b mut [T],
-    ) -> Right<'b, T>
-    where
-        'a: 'b,
-    {
-        let (deep, width) = (depth.len(), padded::<T>(columns.len()));
-        match self {
-            Source::Packed(b) => {
-                Right::packed(simd, &b.panels[columns.start * deep..][..width * deep], deep)
-            }
-            Source::Matrix(b) if few && !b.transposed && columns.start + width <= b.columns => {
-                Right::standing(simd, b, depth.start, columns.start, width)
-            }
-            Source::Matrix(b) => {
-                let space = &mut space[..width * deep];
-                pack(simd, b, depth, columns, space);
-                Right::packed(simd, space, deep)
-            }
-        }
     }
 }
 
@@ -132,41 +61,46 @@ fn product<T: Real>(
             let left = left(a, rows.clone(), depth.clone(), &mut of_left);
             let accumulate = accumulate || start > 0;
             // Loop 3: panels of columns.
-            for column in columns.clone().step_by(panel::<T>()) {
-                let (columns, at) = (column..columns.end, column - columns.start);
-                let (depth, space) = (depth.clone(), &mut of_right[..]);
-                dispatch!(|simd| panel_product(
-                    simd, left, b, depth, columns, few, space, c, at, accumulate
-                ));
+            for column in columns.clone().step_by(PANEL * T::LANES) {
+                let (depth, at) = (depth.clone(), column - columns.start);
+                let part = Part { depth, columns: column..columns.end, few, at, accumulate };
+                dispatch!(|simd| panel_product(simd, left, b, part, &mut of_right, c));
             }
         }
     });
 }
 
-/// Writes the product of some rows and a panel, of the columns from `at` on in `c`, to the rows of
-/// `c`, or adds it to them.
-#[expect(clippy::too_many_arguments, reason = "the operands of a product, and which part of them")]
+/// Which part of a product is computed.
+struct Part {
+    depth: Range<usize>,
+    /// Of b: as many of them as a panel has.
+    columns: Range<usize>,
+    /// Whether so few rows are multiplied that packing the columns does not pay.
+    few: bool,
+    /// Where the columns start in the rows of c.
+    at: usize,
+    accumulate: bool,
+}
+
+/// The product of some rows and a panel; `space` is room to pack the panel.
 #[inline(always)]
 fn panel_product<S: Simd, T: Real>(
     simd: S,
     left: Strided<'_, T>,
-    right: Source<'_, T>,
-    depth: Range<usize>,
-    columns: Range<usize>,
-    few: bool,
+    b: Source<'_, T>,
+    part: Part,
     space: &mut [T],
     c: &mut Piece<'_, '_, T>,
-    at: usize,
-    accumulate: bool,
 ) {
+    let Part { depth, columns, few, at, accumulate } = part;
     let deep = depth.len();
-    let right = right.panel(simd, depth, columns, few, space);
+    let right = b.panel(simd, depth, columns, few, space);
     let width = tile::vectors::<S>() * T::LANES;
     let vectors = right.width.min(width) / T::LANES;
     // Loop 2: tiles of rows.
     let mut row = 0;
     for height in heights(c.height()) {
-        let left = left.from_row(row);
+        let left = left.skip(row);
         c.tile(
             row..row + height,
             #[inline(always)]
@@ -239,7 +173,7 @@ fn split<T: Real>(
             f(rows, 0..columns, &mut Piece::Rows(piece, columns));
         });
     } else {
-        let width = columns.div_ceil(threads).next_multiple_of(panel::<T>());
+        let width = columns.div_ceil(threads).next_multiple_of(PANEL * T::LANES);
         let mut pieces: Vec<Vec<&mut [T]>> = Vec::new();
         pieces.resize_with(columns.div_ceil(width), || Vec::with_capacity(a.rows));
         for row in c.chunks_mut(columns) {

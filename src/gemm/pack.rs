@@ -4,19 +4,14 @@ use super::matrix::Matrix;
 use super::tile::{Strided, vectors};
 use crate::kernels::dispatch::dispatch;
 use crate::kernels::transpose::transpose;
+use crate::parallel;
 use crate::real::Real;
+use crate::tensor::{Buffer, Pool};
 use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
 
-/// Columns of a panel of the right side: four vectors, so one to four tiles.
-pub(super) const fn panel<T: Real>() -> usize {
-    4 * T::LANES
-}
-
-/// Columns of a panel that has `left` columns yet to cover: whole vectors.
-pub(super) fn padded<T: Real>(left: usize) -> usize {
-    left.min(panel::<T>()).next_multiple_of(T::LANES)
-}
+/// Vectors of columns of a panel of the right side: one to four tiles.
+pub(super) const PANEL: usize = 4;
 
 /// Elements of the space that [`left`] wants.
 pub(super) fn space<T>(a: Matrix<'_, T>, rows: usize, depth: usize) -> usize {
@@ -144,6 +139,80 @@ fn pack_rows<S: Simd, T: Real>(
             }
             for (x, into) in from.chunks_exact(T::LANES).zip(into.chunks_exact_mut(T::LANES)) {
                 T::Wide::<S>::from_slice(simd, x).store_slice(into);
+            }
+        }
+    }
+}
+
+/// A right side packed once for several products.
+pub(crate) struct Packed<T: Real> {
+    pub(super) rows: usize,
+    columns: usize,
+    panels: Buffer<T>,
+}
+
+impl<T: Real> Packed<T> {
+    /// Packs `b`.
+    pub(crate) fn new(pool: &Pool<T>, b: Matrix<'_, T>) -> Self {
+        let mut panels = pool.take(b.rows * b.columns.next_multiple_of(T::LANES));
+        parallel::for_each_chunk(&mut panels, b.rows * PANEL * T::LANES, |i, right| {
+            let columns = i * PANEL * T::LANES..b.columns;
+            dispatch!(|simd| pack(simd, b, 0..b.rows, columns, right));
+        });
+        Packed { rows: b.rows, columns: b.columns, panels }
+    }
+}
+
+/// Where the right side comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a, T: Real> {
+    Matrix(Matrix<'a, T>),
+    Packed(&'a Packed<T>),
+}
+
+impl<'a, T: Real> Source<'a, T> {
+    pub(super) fn columns(self) -> usize {
+        match self {
+            Source::Matrix(b) => b.columns,
+            Source::Packed(b) => b.columns,
+        }
+    }
+
+    /// Elements of the space that [`Source::panel`] wants.
+    pub(super) fn space(self, deep: usize) -> usize {
+        match self {
+            Source::Matrix(_) => PANEL * T::LANES * deep,
+            Source::Packed(_) => 0,
+        }
+    }
+
+    /// A panel, from the first of `columns` on, of the rows `depth`, for products with few rows or
+    /// many: packed into `space`, unless that has been done or does not pay.
+    #[inline(always)]
+    pub(super) fn panel<'b, S: Simd>(
+        self,
+        simd: S,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        few: bool,
+        space: &'b mut [T],
+    ) -> Right<'b, T>
+    where
+        'a: 'b,
+    {
+        let width = columns.len().min(PANEL * T::LANES).next_multiple_of(T::LANES);
+        let deep = depth.len();
+        match self {
+            Source::Packed(b) => {
+                Right::packed(simd, &b.panels[columns.start * deep..][..width * deep], deep)
+            }
+            Source::Matrix(b) if few && !b.transposed && columns.start + width <= b.columns => {
+                Right::standing(simd, b, depth.start, columns.start, width)
+            }
+            Source::Matrix(b) => {
+                let space = &mut space[..width * deep];
+                pack(simd, b, depth, columns, space);
+                Right::packed(simd, space, deep)
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The register tile of matrix products: a few rows times a few vectors of columns.
 
+#![expect(clippy::needless_range_loop, reason = "a register tile is indexed by row and vector")]
+
 use crate::kernels::vector::{constant, is_512_bits};
 use crate::real::Real;
 use fearless_simd::{Simd, prelude::*};
@@ -22,10 +24,10 @@ pub(super) struct Strided<'a, T> {
 }
 
 impl<'a, T> Strided<'a, T> {
-    /// The rows from `row` on.
+    /// Without the first `rows` rows.
     #[inline(always)]
-    pub(super) fn from_row(self, row: usize) -> Self {
-        Strided { data: &self.data[row * self.stride..], ..self }
+    pub(super) fn skip(self, rows: usize) -> Self {
+        Strided { data: &self.data[rows * self.stride..], ..self }
     }
 }
 

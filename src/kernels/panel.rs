@@ -85,9 +85,9 @@ pub(crate) fn scatter<'a, S: Simd, T: Real>(
         let (panel, rest) = panel.split_at(whole * SQUARE * T::LANES);
         for (i, panel) in panel.chunks_exact(SQUARE * T::LANES).enumerate() {
             let four = |t: usize| std::array::from_fn(|r| panel[t * T::LANES + lane + r]);
-            let turned = square(simd, [&four(0), &four(1), &four(2), &four(3)]);
+            let columns = square(simd, [&four(0), &four(1), &four(2), &four(3)]);
             for r in 0..SQUARE {
-                rows[r][i * SQUARE..][..SQUARE].copy_from_slice(&turned[r]);
+                rows[r][i * SQUARE..][..SQUARE].copy_from_slice(&columns[r]);
             }
         }
         for (t, panel) in rest.chunks_exact(T::LANES).enumerate() {
@@ -194,14 +194,14 @@ pub(crate) fn product_with<S: Simd, T: Real, const PRECISE: bool>(
     let height = out.len() / T::LANES;
     if const { is_512_bits::<S>() } {
         for (first, n) in blocks(height, 8) {
-            constant!(n, [1, 2, 3, 4, 5, 6, 7, 8], |R| product_rows::<S, T, PRECISE, R>(
+            constant!(n, [1, 2, 3, 4, 5, 6, 7], |R| product_rows::<S, T, PRECISE, R>(
                 simd,
                 matrix,
                 x,
                 out,
                 first,
                 &mut finish
-            ));
+            ), else product_rows::<S, T, PRECISE, 8>(simd, matrix, x, out, first, &mut finish));
         }
     } else {
         for (first, n) in blocks(height, 4) {

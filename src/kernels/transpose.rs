@@ -35,9 +35,9 @@ pub(crate) fn transpose<'a, S: Simd, T: Real>(
             let rows = [a.0, &b.0[..whole], &c.0[..whole], &d.0[..whole]];
             for (i, into) in squares.chunks_exact_mut(SQUARE * width).enumerate() {
                 // By reference: squares gathered by value go through memory, in twice the time.
-                let turned = square(simd, [&rows[0][i], &rows[1][i], &rows[2][i], &rows[3][i]]);
+                let columns = square(simd, [&rows[0][i], &rows[1][i], &rows[2][i], &rows[3][i]]);
                 for t in 0..SQUARE {
-                    into[t * width + r..][..SQUARE].copy_from_slice(&turned[t]);
+                    into[t * width + r..][..SQUARE].copy_from_slice(&columns[t]);
                 }
             }
             for (t, into) in rest.chunks_exact_mut(width).enumerate() {
@@ -69,11 +69,11 @@ pub(crate) fn square<S: Simd, T: Real>(
     }
     let [a, b, c, d] = rows.map(|row| T::Quarter::<S>::from_slice(simd, row));
     let (low, high) = ([a.zip_low(c), b.zip_low(d)], [a.zip_high(c), b.zip_high(d)]);
-    let turned = [
+    let columns = [
         low[0].zip_low(low[1]),
         low[0].zip_high(low[1]),
         high[0].zip_low(high[1]),
         high[0].zip_high(high[1]),
     ];
-    turned.map(|column| std::array::from_fn(|r| column.as_slice()[r]))
+    columns.map(|column| std::array::from_fn(|r| column.as_slice()[r]))
 }

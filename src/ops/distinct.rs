@@ -1,6 +1,6 @@
 //! The distinct ids of a batch, and where each occurs.
 
-use super::ids::checked;
+use super::ids::{Ids, checked};
 use crate::kernels::dispatch::dispatch;
 use crate::parallel;
 use crate::real::{Element, Real};
@@ -12,8 +12,10 @@ use std::ops::Range;
 /// The distinct ones among some ids, and where each occurs.
 pub(crate) struct Distinct {
     /// The distinct ids, in the order in which they come up first: so what is kept per distinct id
-    /// is read nearly sequentially when positions are visited in order.
+    /// is read nearly sequentially when positions are visited in order. The padding id comes last.
     pub(crate) ids: Buffer<u32>,
+    /// How many of them are not padding.
+    live: usize,
     /// For every position, which distinct id it holds.
     pub(crate) slots: Buffer<u32>,
     /// All positions, those of the first distinct id first, each id's in order.
@@ -25,19 +27,25 @@ pub(crate) struct Distinct {
 impl Distinct {
     /// Finds equal ids by sorting them. Those outside `0..height` are reported to the tape, which
     /// then fails, and count as 0 until it does.
-    pub(crate) fn new<T: Real>(tape: &Tape<T>, ids: &[u32], height: usize) -> Distinct {
-        let pool = &tape.pools().ids;
-        let ids = checked(tape, ids, height);
+    pub(crate) fn new<T: Real>(tape: &Tape<T>, ids: Ids<'_>, height: usize) -> Distinct {
+        let (pool, padding) = (&tape.pools().ids, ids.padding);
+        let ids = checked(tape, ids.ids, height);
         let firsts = first_occurrences(pool, &ids);
-        let (distinct, slots) = number(pool, &ids, &firsts);
+        let (distinct, live, slots) = number(pool, &ids, &firsts, padding);
         let (positions, ends) = group(pool, &slots, distinct.len());
-        Distinct { ids: distinct, slots, positions, ends }
+        Distinct { ids: distinct, live, slots, positions, ends }
     }
 
-    /// How many ids there are, repetitions included.
+    /// The distinct ids that are not padding.
+    #[inline(always)]
+    pub(crate) fn live(&self) -> &[u32] {
+        &self.ids[..self.live]
+    }
+
+    /// How many positions hold ids that are not padding.
     #[inline(always)]
     pub(crate) fn total(&self) -> usize {
-        self.positions.len()
+        if self.live == 0 { 0 } else { self.ends[self.live - 1] as usize }
     }
 
     /// The row of distinct id `u` in a table.
@@ -53,11 +61,11 @@ impl Distinct {
         self.positions(u).len()
     }
 
-    /// `each` elements per distinct id, in a buffer sized per position: how many ids are distinct
-    /// differs from step to step, and the pool is asked for the same at each.
-    pub(crate) fn room<E: Element>(&self, pool: &Pool<E>, each: usize) -> Buffer<E> {
-        let mut room = pool.take(self.total() * each);
-        room.truncate(self.ids.len() * each);
+    /// `each` elements for each of so many distinct ids, in a buffer sized per position: how many ids
+    /// are distinct differs from step to step, and the pool is asked for the same at each.
+    pub(crate) fn room<E: Element>(&self, pool: &Pool<E>, ids: usize, each: usize) -> Buffer<E> {
+        let mut room = pool.take(self.slots.len().max(ids) * each);
+        room.truncate(ids * each);
         room
     }
 
@@ -83,14 +91,14 @@ impl Distinct {
         sum_rows(self.positions(u), |i| &x.data()[i as usize * width..][..width], sum);
     }
 
-    /// For every distinct id the sum of its rows of `x`.
+    /// For every distinct id that is not padding the sum of its rows of `x`.
     pub(crate) fn sums<T: Real>(&self, pools: &Pools<T>, x: &Tensor<T>) -> Tensor<T> {
         let width = x.shape().as_matrix().1;
-        let mut sums = self.room(&pools.values, width);
+        let mut sums = self.room(&pools.values, self.live, width);
         parallel::for_each_chunk(&mut sums, CHUNK * width, |i, sums| {
             dispatch!(|simd| self.sums_from(simd, i * CHUNK, x, sums));
         });
-        Tensor::from_buffer([self.ids.len(), width], sums)
+        Tensor::from_buffer([self.live, width], sums)
     }
 
     /// The sums of the distinct ids from `first` on.
@@ -118,20 +126,33 @@ fn first_occurrences(pool: &Pool<u32>, ids: &[u32]) -> Buffer<u32> {
     firsts
 }
 
-/// Numbers the distinct ids in the order in which they come up first: the ids by number, and for
-/// every position its id's number.
-fn number(pool: &Pool<u32>, ids: &[u32], firsts: &[u32]) -> (Buffer<u32>, Buffer<u32>) {
-    let ([mut distinct, mut slots], mut n) = ([(); 2].map(|()| pool.take(ids.len())), 0);
+/// Numbers the distinct ids in the order in which they come up first, the padding id last: the ids by
+/// number, how many of them are not padding, and for every position its id's number.
+fn number(
+    pool: &Pool<u32>,
+    ids: &[u32],
+    firsts: &[u32],
+    padding: Option<u32>,
+) -> (Buffer<u32>, usize, Buffer<u32>) {
+    let ([mut distinct, mut slots], mut live) = ([(); 2].map(|()| pool.take(ids.len())), 0);
+    let mut padded = None;
     for (i, &first) in firsts.iter().enumerate() {
-        if first as usize == i {
-            (distinct[n], slots[i]) = (ids[i], n as u32);
-            n += 1;
+        if Some(ids[i]) == padding {
+            padded = padding;
+        } else if first as usize == i {
+            (distinct[live], slots[i]) = (ids[i], live as u32);
+            live += 1;
         } else {
             slots[i] = slots[first as usize];
         }
     }
-    distinct.truncate(n);
-    (distinct, slots)
+    if let Some(padding) = padded {
+        distinct[live] = padding;
+        let of_padding = slots.iter_mut().zip(ids).filter(|(_, id)| **id == padding);
+        of_padding.for_each(|(slot, _)| *slot = live as u32);
+    }
+    distinct.truncate(live + usize::from(padded.is_some()));
+    (distinct, live, slots)
 }
 
 /// The positions of slot 0 in order, then those of slot 1, and so on; and where each slot's end.

@@ -5,6 +5,47 @@ use crate::real::Real;
 use crate::tape::Tape;
 use crate::tensor::Buffer;
 
+/// The ids of a batch, of which one may be padding: what fills up sequences of different lengths.
+///
+/// Positions that hold the padding id get its row like any other, but take no part in anything
+/// else: no statistics, no means over the batch, no gradient.
+///
+/// ```
+/// use dpq::ops::Ids;
+/// use dpq::{Tape, Tensor};
+/// let tape = Tape::new();
+/// let table = tape.leaf(Tensor::from([[1.0, 2.0], [3.0, 4.0]]));
+/// let rows = table.gather_rows(Ids { ids: &[1, 0, 0], padding: Some(0) });
+/// assert_eq!(rows.value(), Tensor::from([[3.0, 4.0], [1.0, 2.0], [1.0, 2.0]]));
+/// assert_eq!(tape.backward(rows.sum())?.dense(table), Tensor::from([[0.0, 0.0], [1.0, 1.0]]));
+/// # Ok::<(), dpq::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Ids<'a> {
+    /// One for each position.
+    pub ids: &'a [u32],
+    /// The padding id, where there is one.
+    pub padding: Option<u32>,
+}
+
+impl<'a> From<&'a [u32]> for Ids<'a> {
+    fn from(ids: &'a [u32]) -> Self {
+        Ids { ids, padding: None }
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u32; N]> for Ids<'a> {
+    fn from(ids: &'a [u32; N]) -> Self {
+        Ids::from(&ids[..])
+    }
+}
+
+impl<'a> From<&'a Vec<u32>> for Ids<'a> {
+    fn from(ids: &'a Vec<u32>) -> Self {
+        Ids::from(&ids[..])
+    }
+}
+
 /// The ids as they are, but 0 for those outside `0..vocabulary`, which are reported to the tape: the
 /// pass then fails.
 pub(crate) fn checked<T: Real>(tape: &Tape<T>, ids: &[u32], vocabulary: usize) -> Buffer<u32> {

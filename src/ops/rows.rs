@@ -1,28 +1,36 @@
 //! Rows of a matrix, by id.
 
 use super::distinct::Distinct;
+use super::ids::Ids;
 use crate::real::Real;
 use crate::tape::{Context, Op, Var};
 
 impl<'t, T: Real> Var<'t, T> {
-    /// y\[i\] = x\[ids\[i\]\], rows of a matrix. An id outside it is an error that the tape reports.
+    /// y\[i\] = x\[ids\[i\]\], rows of a matrix, also for [ids with padding](Ids), which gets no
+    /// gradient. An id outside the matrix is an error that the tape reports.
     ///
     /// # Panics
     /// If x is no matrix.
     #[track_caller]
-    pub fn gather_rows(self, ids: &[u32]) -> Var<'t, T> {
+    pub fn gather_rows<'i>(self, ids: impl Into<Ids<'i>>) -> Var<'t, T> {
         let x = self.value();
         let [height, width] = x.shape()[..] else {
             panic!("rows of shape {:?}: not a matrix", x.shape())
         };
-        let distinct = Distinct::new(self.tape(), ids, height);
-        let mut y = self.tape().uninit([ids.len(), width]);
+        let distinct = Distinct::new(self.tape(), ids.into(), height);
+        let mut y = self.tape().uninit([distinct.slots.len(), width]);
         let rows = y.data_mut();
-        for u in 0..distinct.ids.len() {
-            let row = &x.data()[distinct.ids[u] as usize * width..][..width];
+        let mut copy = |u: usize, row: &[T]| {
             for &i in distinct.positions(u) {
                 rows[i as usize * width..][..width].copy_from_slice(row);
             }
+        };
+        let live = distinct.live().len();
+        (0..live).for_each(|u| copy(u, distinct.row(u, &x)));
+        if live < distinct.ids.len() {
+            // Without a gradient, the row of padding is a stopped value.
+            let row = || distinct.row(live, &x).to_vec();
+            copy(live, &self.tape().freeze("padding", &[width], row));
         }
         let [y] = self.tape().record(GatherRows { distinct }, &[self], [y]);
         y
@@ -34,10 +42,10 @@ struct GatherRows {
 }
 impl<T: Real> Op<T> for GatherRows {
     fn backward(&self, ctx: &mut Context<'_, T>) {
-        // dx[id] = sum of dy[i] over ids[i] = id; all other rows 0
+        // dx[id] = sum of dy[i] over ids[i] = id; all other rows, and that of padding, 0
         let Some(dy) = ctx.output_grad(0) else { return };
         let rows = self.distinct.sums(ctx.pools(), dy);
-        ctx.add_rows(0, self.distinct.ids.clone(), rows);
+        ctx.add_rows(0, self.distinct.live().to_vec().into(), rows);
     }
 }
 
@@ -54,6 +62,10 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
     };
     vec![
         Case::new("rows", tables(), |(x, ids)| gradcheck([x], |[x]| x.gather_rows(&ids))),
+        Case::new("rows, with padding", tables(), |(x, ids)| {
+            let ids = Ids { ids: &ids, padding: Some(0) };
+            gradcheck([x], |[x]| x.gather_rows(ids) * x.sum())
+        }),
         Case::new("rows of a table used twice", tables(), |(x, ids)| {
             // The sums of two row-sparse gradients, and of a row-sparse and a dense one.
             gradcheck([x], |[x]| {

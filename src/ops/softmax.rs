@@ -115,7 +115,7 @@ impl<T: Real> Rated<'_, T> {
     /// and the gradient's sums over rows, one a class.
     fn loss_and_gradient(self, pool: &Pool<T>) -> (f64, Buffer<T>) {
         let ([rows, classes, height], Rated { logits, bias, targets }) = (self.sizes(), self);
-        let share = T::ONE / T::from_usize(rows);
+        let weight = T::ONE / T::from_usize(rows);
         let (mut losses, mut sums) = (pool.take(rows), pool.take(classes));
         let pieces = (chunks(logits, height * classes), chunks(&mut losses, height));
         let work = (Rows::new(rows, height), pieces);
@@ -126,9 +126,9 @@ impl<T: Real> Rated<'_, T> {
                 let target = target as usize;
                 let total;
                 (*loss, total) = row_loss(row, bias, target);
-                scale_and_add(row, share / total, sums);
-                row[target] -= share;
-                sums[target] -= share;
+                scale_and_add(row, weight / total, sums);
+                row[target] -= weight;
+                sums[target] -= weight;
             }
         };
         parallel::sum(pool, 0, Order::Forward, work, &mut sums, piece, add);

@@ -179,7 +179,7 @@ mod tests {
         let mut tape = Tape::new();
         for rows in steps {
             let (_, grads, ()) =
-                tape.value_and_grad(&params, |p| (p[table].gather_rows(rows).sum(), ())).unwrap();
+                tape.value_and_grad(&params, |p| (p[table].gather_rows(*rows).sum(), ())).unwrap();
             sgd.step(&mut params, &grads).unwrap();
         }
         params.get(table).data().to_vec()

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::kernels::codewords::decode;
 use crate::kernels::dispatch::dispatch;
 use crate::kernels::panel;
-use crate::ops::{BatchStatistics, Distinct};
+use crate::ops::{BatchStatistics, Distinct, Ids};
 use crate::parallel::{self, Order, Rows, chunks};
 use crate::real::Real;
 use crate::tape::Tape;
@@ -32,22 +32,23 @@ pub(super) struct Scored<T: Real> {
 
 impl<T: Real> Scored<T> {
     /// For the `ids` of a V x d table of queries and key codewords G x K x s. An id outside the table
-    /// is a fault that the tape reports.
+    /// is an error that the tape reports. Without ids, or with padding only, there are no statistics of
+    /// the batch, and scores stay as they are.
     pub(super) fn new(
         tape: &Tape<T>,
         score: Score,
         normalization: Normalization<'_, T>,
         groups: usize,
         table: &Tensor<T>,
-        ids: &[u32],
+        ids: Ids<'_>,
         codewords: &Tensor<T>,
     ) -> Self {
         let pools = tape.pools();
         let distinct = Distinct::new(tape, ids, table.shape()[0]);
-        let queries = Queries::new(table, Some(&distinct.ids), groups);
+        let queries = Queries::new(table, Some(distinct.live()), groups);
         let keys = Keys::new(&pools.values, score, codewords);
         let (of_batch, moments) = match normalization {
-            Normalization::Batch => {
+            Normalization::Batch if queries.len() > 0 => {
                 let (of_batch, moments) = statistics(pools, queries, &distinct, &keys);
                 (Some(of_batch), moments)
             }
@@ -68,10 +69,15 @@ impl<T: Real> Scored<T> {
     }
 
     /// The rows that codes of the distinct ids stand for, one for each token.
-    pub(super) fn rows(&self, tape: &Tape<T>, values: &Tensor<T>, codes: &[u32]) -> Tensor<T> {
-        let (sizes, groups) = (Sizes::of(values.shape()), codes.len() / self.distinct.ids.len());
-        let mut rows = tape.uninit([self.distinct.total(), groups * sizes.width]);
-        let slots = &self.distinct.slots;
+    pub(super) fn rows(
+        &self,
+        tape: &Tape<T>,
+        values: &Tensor<T>,
+        groups: usize,
+        codes: &[u32],
+    ) -> Tensor<T> {
+        let (sizes, slots) = (Sizes::of(values.shape()), &self.distinct.slots);
+        let mut rows = tape.uninit([slots.len(), groups * sizes.width]);
         decode(values.data(), sizes.stride(), codes, groups, slots, rows.data_mut());
         rows
     }

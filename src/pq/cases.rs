@@ -6,6 +6,7 @@ use super::score;
 use super::sx::sx;
 use super::vq::vq;
 use crate::gradcheck;
+use crate::ops::Ids;
 use crate::strategies::{Case, ids, tensor};
 use crate::tensor::Tensor;
 use proptest::prelude::*;
@@ -18,7 +19,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Both forms as users meet them, through the fused op, with every option, over tables small enough
-/// for a full Jacobian: single rows, groups and ids, repeated ids, ties.
+/// for a full Jacobian: single rows, groups and ids, repeated ids, padding, ties.
 fn form_case(name: &'static str, form: Form) -> Case {
     let inputs = move || {
         let sizes = (1..5_usize, 1..7_usize, 1..4_usize, 1..5_usize, 2..7_usize);
@@ -27,9 +28,10 @@ fn form_case(name: &'static str, form: Form) -> Case {
             any::<bool>(),
             prop_oneof![Just(1.0), 0.4..2.0],
             prop_oneof![Just(0.0), 0.1..1.0],
+            proptest::option::of(Just(0)),
         );
         (sizes, options).prop_flat_map(
-            move |((v, n, groups, s, k), (shared, batch_norm, temperature, beta))| {
+            move |((v, n, groups, s, k), (shared, batch_norm, temperature, beta, padding))| {
                 let config = DpqConfig {
                     form,
                     groups,
@@ -40,17 +42,19 @@ fn form_case(name: &'static str, form: Form) -> Case {
                     beta,
                 };
                 let book = [config.codebooks(), k, s];
-                (Just(config), tensor([v, groups * s]), ids(n, v), tensor(book), tensor(book))
+                let tensors = (tensor([v, groups * s]), tensor(book), tensor(book));
+                (Just(config), tensors, ids(n, v), Just(padding))
             },
         )
     };
-    Case::new(name, inputs(), |(config, q, ids, keys, values)| {
+    Case::new(name, inputs(), |(config, (q, keys, values), ids, padding)| {
+        let ids = Ids { ids: &ids, padding };
         gradcheck([q, keys, values], |[q, keys, values]| {
             let normalization =
                 if config.batch_norm { Normalization::Batch } else { Normalization::Off };
             let quantized = match config.form {
-                Form::Sx => sx(&config, normalization, q, &ids, keys, values),
-                Form::Vq => vq(&config, normalization, q, &ids, keys),
+                Form::Sx => sx(&config, normalization, q, ids, keys, values),
+                Form::Vq => vq(&config, normalization, q, ids, keys),
             };
             let weights =
                 quantized.rows.tape().constant(Tensor::from_fn(quantized.rows.shape(), |i| {

@@ -4,7 +4,7 @@ use super::config::bits;
 use crate::error::{Error, Result};
 
 /// V x D codes, each in [`bits`] bits, one after the other without gaps: code c of the table, the
-/// codes counted row by row, stands at bits c b to (c + 1) b of the bytes, lowest bit first.
+/// codes counted row by row, is bits c b to (c + 1) b of the bytes, lowest bit first.
 ///
 /// ```
 /// use dpq::pq::codes::CodeTable;
@@ -52,7 +52,7 @@ impl CodeTable {
     /// The table that these bytes are the packed codes of.
     ///
     /// # Errors
-    /// [`Error::Config`] if their number is not that of `rows` x `groups` codes, or a code is not
+    /// [`Error::Config`] if they are not as many as `rows` x `groups` codes take, or a code is not
     /// below `codebook_size`.
     pub fn from_bytes(
         bytes: &[u8],
@@ -142,7 +142,7 @@ impl CodeTable {
         used.into_iter().filter(|&used| used).count()
     }
 
-    /// The share of codes that are other ones in `before`, a table of the same form.
+    /// The fraction of codes that differ in `before`, a table of the same form.
     ///
     /// # Panics
     /// If the tables have other sizes.

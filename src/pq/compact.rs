@@ -16,7 +16,7 @@ use fearless_simd::Simd;
 /// Rows of a piece of lookup.
 const CHUNK: usize = 128;
 
-/// A compressed table: D codes per row, and the value codebook, G x K x s.
+/// A compressed table: D codes per id, and the value codebook, G x K x s.
 ///
 /// Row i is the concatenation of values\[g, code\[i, g\]\] over g, with the same bits as the model's
 /// own evaluation gives.
@@ -117,7 +117,7 @@ impl<T: Real> CompactEmbedding<T> {
         assert_eq!(
             rows.len(),
             ids.len() * self.row_width(),
-            "lookup_into: numbers of {} rows of width {}",
+            "lookup_into: elements of {} rows of width {}",
             ids.len(),
             self.row_width()
         );
@@ -151,7 +151,7 @@ impl<T: Real> CompactEmbedding<T> {
         self.codes.bytes().len() + 4 * self.values.data().len()
     }
 
-    /// Bytes of the full table in 32 bits a number.
+    /// Bytes of the full table in 32 bits per element.
     pub fn full_bytes(&self) -> usize {
         4 * self.codes.rows() * self.row_width()
     }

@@ -8,7 +8,7 @@ use super::config::DpqConfig;
 use super::normalization::{BATCH_NORM_EPS, Normalization};
 use super::quantized::Quantized;
 use super::score::{Score, scores};
-use crate::ops::{BatchStatistics, concat, one_hot};
+use crate::ops::{BatchStatistics, Ids, concat, one_hot};
 use crate::real::Real;
 use crate::tape::Var;
 
@@ -23,12 +23,12 @@ fn normalized<'t, T: Real>(
     let (rows, k) = r.shape().as_matrix();
     let r = r.reshape([rows, k]);
     match normalization {
-        Normalization::Batch => {
+        Normalization::Batch if rows > 0 => {
             let (rh, statistics) = r.batch_norm(BATCH_NORM_EPS);
             (rh, Some(statistics))
         }
         Normalization::Running(statistics) => (r.normalize(statistics), None),
-        Normalization::Off => (r, None),
+        _ => (r, None),
     }
 }
 
@@ -61,7 +61,7 @@ pub fn sx<'t, T: Real>(
     let rows = concat(&(0..groups).map(group).collect::<Vec<_>>(), 1);
     let entropy = || {
         let log_p = (p + T::from_f64(1e-10)).ln();
-        (w * log_p).sum() * T::from_f64(-config.beta / (n * groups) as f64)
+        (w * log_p).sum() * T::from_f64(-config.beta / (n * groups).max(1) as f64)
     };
     (Quantized { rows, regulariser: (config.beta > 0.0).then(entropy), statistics }, codes)
 }
@@ -93,11 +93,43 @@ pub fn vq<'t, T: Real>(
     let rows = q.straight_through(chosen.value());
     let distance = |a: Var<'t, T>, b: Var<'t, T>| {
         let difference = a - b;
-        (difference * difference).mean()
+        let squares = difference * difference;
+        // The mean of nothing counts as 0.
+        if n == 0 { squares.sum() } else { squares.mean() }
     };
     let mut regulariser = distance(chosen, q.stop_gradient());
     if config.beta > 0.0 {
         regulariser = regulariser + distance(chosen.stop_gradient(), q) * T::from_f64(config.beta);
     }
     (Quantized { rows, regulariser: Some(regulariser), statistics }, codes)
+}
+
+/// What `form`, one of the above, gives for the `ids` of a table of queries, padding excluded from
+/// statistics, means and gradients: the rows of padding come from a call of its own, by the statistics
+/// of the others.
+pub fn of_ids<'t, T: Real>(
+    normalization: Normalization<'_, T>,
+    queries: Var<'t, T>,
+    ids: Ids<'_>,
+    form: impl Fn(Normalization<'_, T>, Var<'t, T>) -> Quantized<'t, T>,
+) -> Quantized<'t, T> {
+    let positions = || 0..ids.ids.len();
+    let is_padding = |i: &usize| Some(ids.ids[*i]) == ids.padding;
+    let (padding, live): (Vec<usize>, Vec<usize>) = positions().partition(is_padding);
+    let of = |positions: &[usize]| positions.iter().map(|&i| ids.ids[i]).collect::<Vec<u32>>();
+    let quantized = form(normalization, queries.gather_rows(&of(&live)));
+    if padding.is_empty() {
+        return quantized;
+    }
+    let normalization = match (normalization, &quantized.statistics) {
+        (Normalization::Batch, None) => Normalization::Off,
+        (Normalization::Batch, Some(statistics)) => Normalization::Running(statistics),
+        (other, _) => other,
+    };
+    let of_padding = form(normalization, queries.stop_gradient().gather_rows(&of(&padding)));
+    let rows = concat(&[quantized.rows, of_padding.rows.stop_gradient()], 0);
+    // Where each position's row stands among those of `live` and then `padding`.
+    let mut places = vec![0; ids.ids.len()];
+    live.iter().chain(&padding).zip(0..).for_each(|(&i, place)| places[i] = place);
+    Quantized { rows: rows.gather_rows(&places), ..quantized }
 }

@@ -18,14 +18,14 @@ pub enum Form {
 /// let config = DpqConfig { shared: true, ..DpqConfig::sx(25, 32) };
 /// assert!(config.check(200).is_ok());
 /// assert_eq!(config.check(201).unwrap_err().to_string(), "groups = 25: expected a divisor of the width 201");
-/// // 10,000 words of width 200: 25 codes of 5 bits each, and 32 codewords of 8 numbers.
+/// // 10,000 words of width 200: 25 codes of 5 bits each, and 32 codewords of 8 elements.
 /// assert_eq!(config.compression_ratio(10_000, 200).round(), 51.0);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpqConfig {
     /// SX or VQ.
     pub form: Form,
-    /// D, the codes of a symbol. Divides the width.
+    /// D, the codes per id. Divides the width.
     pub groups: usize,
     /// K, the codewords that a code chooses from: 2 to 65536.
     pub codebook_size: usize,
@@ -58,7 +58,7 @@ impl DpqConfig {
         DpqConfig { form: Form::Vq, ..Self::sx(groups, codebook_size) }
     }
 
-    /// Checks the settings for rows of `width` numbers.
+    /// Checks the settings for rows of `width` elements.
     ///
     /// # Errors
     /// [`Error::Config`] with the first setting that cannot be.

@@ -12,7 +12,7 @@ use super::sx::sx;
 use super::vq::vq;
 use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding};
 use crate::error::Result;
-use crate::ops::BatchStatistics;
+use crate::ops::{BatchStatistics, Ids};
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
 use crate::tape::{Bound, Pools, Var};
@@ -44,6 +44,7 @@ pub struct DpqEmbedding {
     values: ParamId,
     /// Running mean and variance of the scores.
     statistics: Option<[ParamId; 2]>,
+    padding: Option<u32>,
 }
 
 impl DpqEmbedding {
@@ -77,7 +78,15 @@ impl DpqEmbedding {
         } else {
             None
         };
-        Ok(DpqEmbedding { config, vocabulary, width, queries, keys, values, statistics })
+        let padding = None;
+        Ok(DpqEmbedding { config, vocabulary, width, queries, keys, values, statistics, padding })
+    }
+
+    /// Positions with this id get its row like any other, but take no part in the batch's statistics
+    /// and in the regulariser, and get no gradient. None by default.
+    #[must_use]
+    pub fn padding(self, id: u32) -> Self {
+        DpqEmbedding { padding: Some(id), ..self }
     }
 
     /// The settings.
@@ -105,7 +114,7 @@ impl DpqEmbedding {
         self.statistics
     }
 
-    /// The codes of every symbol, by the statistics that evaluation uses.
+    /// The codes of every id, by the statistics that evaluation uses.
     ///
     /// # Errors
     /// [`Error::NotFinite`](crate::Error::NotFinite) if a score is NaN.
@@ -124,7 +133,7 @@ impl DpqEmbedding {
         Ok(CodeTable::pack(&codes, self.config.groups, self.config.codebook_size))
     }
 
-    /// The compressed table: the codes of every symbol, and the values.
+    /// The compressed table: the codes of every id, and the values.
     ///
     /// # Errors
     /// [`Error::NotFinite`](crate::Error::NotFinite) if a score or a value is not finite.
@@ -158,6 +167,7 @@ impl DpqEmbedding {
             Some(_) if training => Normalization::Batch,
             Some(running) => Normalization::Running(running),
         };
+        let ids = Ids { ids, padding: self.padding };
         match self.config.form {
             Form::Sx => sx(&self.config, normalization, queries, ids, keys, values),
             Form::Vq => vq(&self.config, normalization, queries, ids, keys),

@@ -1,9 +1,9 @@
 //! Differentiable product quantization (Chen, Li & Sun, ICML 2020).
 //!
-//! A symbol's query, a row of width d, is cut into D groups. In every group the codeword that
-//! scores best against the query's part is chosen; the D choices are the symbol's codes, and the
-//! chosen codewords, one after the other, its embedding. After training only codes and codewords
-//! are kept: D small integers a symbol, and a codebook.
+//! The query of an id, a row of width d, is cut into D groups. In every group the codeword that
+//! scores best against the query's part is chosen; the D choices are the id's codes, and the chosen
+//! codewords, one after the other, its embedding. After training only codes and codewords are kept:
+//! D small integers per id, and a codebook.
 //!
 //! | symbol | meaning |
 //! |---|---|

@@ -49,7 +49,7 @@ pub(crate) fn statistics<T: Real>(
 ) -> (BatchStatistics<T>, Option<Moments>) {
     let pass = Pass { pools, queries, distinct, keys };
     if queries.group_width() > 2 * keys.sizes().size || queries.len() * queries.groups == 1 {
-        return (pass.from_scores(), None);
+        return (pass.of_scores(), None);
     }
     let (moments, variances) = pass.moments();
     (over_groups(&moments.score_means, &variances, queries.groups), Some(moments))
@@ -210,7 +210,7 @@ impl<T: Real> Pass<'_, T> {
     }
 
     /// The statistics from the scores themselves, in two passes.
-    fn from_scores(self) -> BatchStatistics<T> {
+    fn of_scores(self) -> BatchStatistics<T> {
         let k = self.keys.sizes().size;
         let first = self.scores_of(0..1, 0);
         let first = |j: usize| first[j * T::LANES];
@@ -255,7 +255,7 @@ impl<T: Real> Pass<'_, T> {
     }
 }
 
-/// Rows whose mean is near enough to that of all.
+/// Rows whose mean serves as the point near the mean of all.
 const FIRST: usize = 64;
 
 fn add_in_double<T: Real>(sums: &mut [f64], part: &[T]) {
@@ -299,7 +299,7 @@ mod tests {
             {
                 let table = wave(&[200, groups * s], 0.71);
                 let ids: Vec<u32> = (0..300).map(|i| i * i % 200).collect();
-                let distinct = Distinct::new(&tape, &ids, 200);
+                let distinct = Distinct::new(&tape, (&ids).into(), 200);
                 let codewords = wave(&[if shared { 1 } else { groups }, k, s], 1.9);
                 let keys = Keys::new(&tape.pools().values, score, &codewords);
                 let queries = Queries::new(&table, Some(&distinct.ids), groups);
@@ -327,7 +327,7 @@ mod tests {
         let table = Tensor::from_fn([256, 8], |i| 100.0 + ((i as f32) * 0.71).sin());
         let codewords = Tensor::from_fn([1, 16, 8], |i| 100.0 + ((i as f32) * 1.3).cos());
         let ids: Vec<u32> = (0..256).collect();
-        let distinct = Distinct::new(&tape, &ids, 256);
+        let distinct = Distinct::new(&tape, (&ids).into(), 256);
         for score in [Score::Dot, Score::SquaredDistance] {
             let keys = Keys::new(&tape.pools().values, score, &codewords);
             let queries = Queries::new(&table, Some(&distinct.ids), 1);

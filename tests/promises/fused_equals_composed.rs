@@ -1,8 +1,9 @@
 //! The fused ops give what their compositions from primitive ops give: rows to the bit under the
 //! same statistics, everything else to rounding, beyond every tile and chunk.
 
-use dpq::ops::BatchStatistics;
+use dpq::ops::{BatchStatistics, Ids};
 use dpq::pq::{BATCH_NORM_EPS, Form, Normalization, composed, sx, vq};
+use dpq::tape::Gradient;
 use dpq::{DpqConfig, Real, Tape, Tensor, rng};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRng, TestRunner};
@@ -18,6 +19,7 @@ enum Statistics {
 struct Setting {
     config: DpqConfig,
     statistics: Statistics,
+    padding: Option<u32>,
     tokens: usize,
     vocabulary: usize,
     /// s
@@ -53,7 +55,8 @@ fn settings() -> impl Strategy<Value = Setting> {
                 beta,
                 ..DpqConfig::sx(groups, k)
             };
-            Setting { config, statistics, tokens, vocabulary: 200, group_width, size, seed }
+            let (padding, vocabulary) = (None, 200);
+            Setting { config, statistics, padding, tokens, vocabulary, group_width, size, seed }
         },
     )
 }
@@ -110,15 +113,16 @@ impl Setting {
             Statistics::Running => Normalization::Running(running),
         };
         let [queries, keys, values] = [queries, keys, values].map(|x| tape.leaf(x.clone()));
+        let ids = Ids { ids, padding: self.padding };
         let quantized = match (config.form, fused) {
             (Form::Sx, true) => sx(config, normalization, queries, ids, keys, values),
             (Form::Vq, true) => vq(config, normalization, queries, ids, keys),
-            (Form::Sx, false) => {
-                composed::sx(config, normalization, queries.gather_rows(ids), keys, values).0
-            }
-            (Form::Vq, false) => {
-                composed::vq(config, normalization, queries.gather_rows(ids), keys).0
-            }
+            (Form::Sx, false) => composed::of_ids(normalization, queries, ids, |n, q| {
+                composed::sx(config, n, q, keys, values).0
+            }),
+            (Form::Vq, false) => composed::of_ids(normalization, queries, ids, |n, q| {
+                composed::vq(config, n, q, keys).0
+            }),
         };
         let mut seeds = vec![(quantized.rows, upstream.clone())];
         seeds.extend(quantized.regulariser.map(|r| (r, Tensor::scalar(T::from_f64(0.7)))));
@@ -178,7 +182,9 @@ impl Setting {
             assert_close("mean", &found.mean, &expected.mean, tolerance);
             assert_close("variance", &found.var, &expected.var, tolerance);
         }
-        assert_eq!(fused.statistics.is_some(), self.statistics == Statistics::Batch);
+        let live = inputs.ids.iter().any(|id| Some(*id) != self.padding);
+        assert_eq!(fused.statistics.is_some(), self.statistics == Statistics::Batch && live);
+        assert_eq!(composed.statistics.is_some(), fused.statistics.is_some());
         if fused.rows != composed.rows {
             let Some(statistics) = &composed.statistics else { panic!("rows differ") };
             let rows = [&fused.rows, &composed.rows];
@@ -256,6 +262,7 @@ fn every_kind(tokens: usize, vocabulary: usize, groups: usize, s: usize, k: usiz
                 all.push(Setting {
                     config,
                     statistics,
+                    padding: None,
                     tokens,
                     vocabulary,
                     group_width,
@@ -352,6 +359,90 @@ fn a_single_part_of_a_single_query_normalises_to_zero() {
                         assert!(left <= 1e-12 * scale, "fused {fused}: {left:e} of {scale:e}");
                     }
                 }
+            }
+        }
+    }
+}
+
+/// [`every_kind`], with padding at every third position and wherever its id was drawn.
+fn every_kind_padded(sizes: [usize; 5]) -> impl Iterator<Item = (Setting, Inputs<f64>)> {
+    let [tokens, vocabulary, groups, s, k] = sizes;
+    every_kind(tokens, vocabulary, groups, s, k).into_iter().map(|setting| {
+        let setting = Setting { padding: Some(3), ..setting };
+        let mut inputs = setting.inputs::<f64>();
+        inputs.ids.iter_mut().step_by(3).for_each(|id| *id = 3);
+        (setting, inputs)
+    })
+}
+
+#[test]
+fn padding_agrees() {
+    // The last shape takes its statistics from the scores.
+    for sizes in [[290, 60, 3, 5, 17], [150, 200, 4, 8, 32], [50, 20, 2, 20, 3]] {
+        for (setting, inputs) in every_kind_padded(sizes) {
+            setting.compare_on(&inputs, 1e-12, 1e-9);
+        }
+    }
+}
+
+#[test]
+fn padding_is_as_if_it_were_not_there_but_for_its_rows() {
+    for (setting, inputs) in every_kind_padded([290, 60, 3, 5, 17]) {
+        let (width, live) = (15, |i: &usize| inputs.ids[*i] != 3);
+        let rows_of = |x: &Tensor<f64>| -> Vec<f64> {
+            let rows = (0..inputs.ids.len()).filter(live);
+            rows.flat_map(|i| x.data()[i * width..][..width].to_vec()).collect()
+        };
+        let upstream = rows_of(&inputs.upstream);
+        let without = Inputs {
+            ids: (0..inputs.ids.len()).filter(live).map(|i| inputs.ids[i]).collect(),
+            upstream: Tensor::new([upstream.len() / width, width], upstream).unwrap(),
+            ..setting.inputs()
+        };
+        let (padded, without) = (setting.run(&inputs, true), setting.run(&without, true));
+        assert_eq!(rows_of(&padded.rows), without.rows.data());
+        assert_eq!(padded.regulariser, without.regulariser);
+        assert_eq!(padded.grads, without.grads);
+        let statistics = |outcome: &Outcome<f64>| {
+            outcome.statistics.as_ref().map(|s| (s.mean.clone(), s.var.clone()))
+        };
+        assert_eq!(statistics(&padded), statistics(&without));
+    }
+}
+
+#[test]
+fn the_row_of_padding_is_made_of_codewords_and_has_no_gradient() {
+    let config = DpqConfig::sx(2, 4);
+    let wave = |shape: &[usize]| Tensor::from_fn(shape, |i| (i as f64 * 0.7).sin());
+    let tape = Tape::new();
+    let [queries, keys, values] = [&[9, 6][..], &[2, 4, 3], &[2, 4, 3]].map(|s| tape.leaf(wave(s)));
+    let ids = Ids { ids: &[7, 5, 7, 1, 5], padding: Some(5) };
+    let (rows, codewords) =
+        (sx(&config, Normalization::Batch, queries, ids, keys, values).rows, values.value());
+    for row in rows.value().rows() {
+        for (g, part) in row.chunks(3).enumerate() {
+            let of_group = &codewords.data()[g * 12..][..12];
+            assert!(of_group.chunks(3).any(|codeword| codeword == part), "{part:?}");
+        }
+    }
+    let grads = tape.backward((rows * rows).sum()).unwrap();
+    let Some(Gradient::Rows(found)) = grads.get(queries) else { panic!("dense") };
+    assert_eq!(&found.ids[..], &[7, 1]);
+}
+
+#[test]
+fn a_batch_of_padding_only_and_one_without_ids_have_no_statistics_no_regulariser_and_no_gradient() {
+    for tokens in [0, 5] {
+        for setting in every_kind(tokens, 4, 2, 3, 5) {
+            let setting = Setting { padding: Some(3), ..setting };
+            let inputs = Inputs { ids: vec![3; tokens], ..setting.inputs::<f64>() };
+            setting.compare_on(&inputs, 0.0, 0.0);
+            for fused in [true, false] {
+                let outcome = setting.run(&inputs, fused);
+                assert_eq!(outcome.rows.shape()[..], [tokens, 6]);
+                assert_eq!(outcome.regulariser, Some(0.0));
+                assert!(outcome.statistics.is_none());
+                assert!(outcome.grads.iter().all(|x| x.data().iter().all(|x| *x == 0.0)));
             }
         }
     }

@@ -518,3 +518,42 @@ fn what_a_layer_shows_of_a_batch_is_what_its_rows_are_made_of() {
         }
     }
 }
+
+#[test]
+fn padding_changes_nothing_and_no_ids_give_no_rows() {
+    let words: Vec<u32> = (1..20).collect();
+    let padded = [&words[..], &[0; 40]].concat();
+    for form in [Form::Sx, Form::Vq] {
+        let config = DpqConfig { form, beta: 0.25, ..DpqConfig::sx(GROUPS, K) };
+        let (embedding, params) = layer(config);
+        let embedding = embedding.padding(0);
+        // The rows of the words, the regulariser, all gradients, and where the statistics move.
+        let run = |ids: &[u32]| {
+            let tape = Tape::new();
+            let embedded = embedding.forward(&tape.train(&params), ids);
+            let words = embedded.rows.slice(0, 0..words.len());
+            let regulariser = embedded.regulariser.unwrap();
+            let loss = (words * tape.constant(draw("upstream", &words.shape()))).sum()
+                + embedded.rows.sum()
+                + regulariser;
+            let grads = tape.backward_and_free(loss).unwrap();
+            let of = [embedding.queries(), embedding.keys()].map(|id| grads.dense(id));
+            let moves: Vec<_> = grads.moves().iter().map(|moved| moved.toward.clone()).collect();
+            (words.value(), regulariser.value(), of, moves)
+        };
+        assert_eq!(run(&words), run(&padded));
+        assert!(run(&padded).2[0].rows().next().unwrap().iter().all(|dq| *dq == 0.0));
+
+        for ids in [&[][..], &[0, 0]] {
+            let tape = Tape::new();
+            let embedded = embedding.forward(&tape.train(&params), ids);
+            assert_eq!(embedded.rows.shape()[..], [ids.len(), WIDTH]);
+            assert_eq!(embedded.regulariser.unwrap().value().item(), 0.0);
+            let grads = tape.backward_and_free(embedded.rows.sum()).unwrap();
+            assert!(grads.moves().is_empty());
+            assert!(
+                embedding.forward(&Tape::new().evaluate(&params), ids).rows.shape()[1] == WIDTH
+            );
+        }
+    }
+}

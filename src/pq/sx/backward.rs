@@ -23,7 +23,7 @@ impl<T: Real> Op<T> for Sx<T> {
     fn backward(&self, ctx: &mut Context<'_, T>) {
         let (table, keys, values) = (ctx.input(0), ctx.input(1), ctx.input(2));
         let (distinct, d, pools) = (&self.scored.distinct, table.shape()[1], ctx.pools());
-        let zeros = || Tensor::zeros([distinct.total(), d]);
+        let zeros = || Tensor::zeros([distinct.slots.len(), d]);
         let dy = ctx.output_grad(0).cloned().unwrap_or_else(zeros);
         let dentropy =
             if self.config.beta > 0.0 { ctx.output_grad(1).map(Tensor::item) } else { None };
@@ -47,7 +47,7 @@ impl<T: Real> Op<T> for Sx<T> {
         }
         let mut dvalues = ctx.uninit(values.shape());
         dvalues.data_mut().copy_from_slice(of_values);
-        ctx.add_rows(0, distinct.ids.clone(), rows(&pass, linear, dq));
+        ctx.add_rows(0, distinct.live().to_vec().into(), rows(&pass, linear, dq));
         ctx.add(1, dkeys);
         ctx.add(2, dvalues);
     }

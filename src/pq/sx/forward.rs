@@ -3,6 +3,7 @@
 use super::logits::Logits;
 use crate::kernels::dispatch::dispatch;
 use crate::kernels::panel::{self, MOST_LANES};
+use crate::ops::Ids;
 use crate::pq::assign::Scored;
 use crate::pq::composed;
 use crate::pq::config::DpqConfig;
@@ -21,21 +22,27 @@ pub(super) const TINY: f64 = 1e-10;
 
 /// The softmax form for `ids` of the V x d table `queries`, keys and values G x K x s.
 ///
-/// A NaN score, or an id outside the table, is a fault that the tape reports.
+/// Positions that hold the [padding id](Ids) get its row, and take no part in statistics, regulariser
+/// and gradients. Without any other ids there are no statistics, and the regulariser is 0.
+///
+/// A NaN score, or an id outside the table, is an error that the tape reports.
 ///
 /// # Panics
-/// If the shapes do not fit the configuration, or there are no ids.
+/// If the shapes do not fit the configuration.
 #[track_caller]
-pub fn sx<'t, T: Real>(
+pub fn sx<'t, 'i, T: Real>(
     config: &DpqConfig,
     normalization: Normalization<'_, T>,
     queries: Var<'t, T>,
-    ids: &[u32],
+    ids: impl Into<Ids<'i>>,
     keys: Var<'t, T>,
     values: Var<'t, T>,
 ) -> Quantized<'t, T> {
-    let tape = queries.tape();
-    let composed = || composed::sx(config, normalization, queries.gather_rows(ids), keys, values).0;
+    let (tape, ids) = (queries.tape(), ids.into());
+    let form = |normalization: Normalization<'_, T>, q| {
+        composed::sx(config, normalization, q, keys, values).0
+    };
+    let composed = || composed::of_ids(normalization, queries, ids, form);
     tape.fused(composed, || forward(config, normalization, queries, ids, keys, values))
 }
 
@@ -44,23 +51,22 @@ fn forward<'t, T: Real>(
     config: &DpqConfig,
     normalization: Normalization<'_, T>,
     queries: Var<'t, T>,
-    ids: &[u32],
+    ids: Ids<'_>,
     keys: Var<'t, T>,
     values: Var<'t, T>,
 ) -> Quantized<'t, T> {
     let (tape, table, keys_v, values_v) =
         (queries.tape(), queries.value(), keys.value(), values.value());
-    assert!(!ids.is_empty(), "sx of nothing: no ids");
     assert_shapes("sx", config, &table, &[&keys_v, &values_v]);
     let (groups, pools) = (config.groups, tape.pools());
     let scored = Scored::new(tape, Score::Dot, normalization, groups, &table, ids, &keys_v);
-    let mut codes = scored.distinct.room(&pools.ids, groups);
+    let mut codes = scored.distinct.room(&pools.ids, scored.distinct.ids.len(), groups);
     let choice = scored.choice(&table, groups);
     choice.choose(&pools.values, &mut codes);
     if let Err(fault) = choice.check() {
         tape.fail(fault);
     }
-    let y = scored.rows(tape, &values_v, &codes);
+    let y = scored.rows(tape, &values_v, groups, &codes);
     let (op, inputs) = (Sx { config: *config, scored, codes }, [queries, keys, values]);
     let statistics = op.scored.statistics.clone();
     if config.beta == 0.0 {
@@ -76,14 +82,14 @@ fn forward<'t, T: Real>(
 pub(super) struct Sx<T: Real> {
     pub(super) config: DpqConfig,
     pub(super) scored: Scored<T>,
-    /// Of the distinct ids, u x D.
+    /// Of the distinct ids, u x D, padding last.
     pub(super) codes: Buffer<u32>,
 }
 
 impl<T: Real> Sx<T> {
-    /// The queries of the distinct ids.
+    /// The queries of the distinct ids that are not padding.
     pub(super) fn queries<'a>(&'a self, table: &'a Tensor<T>) -> Queries<'a, T> {
-        Queries::new(table, Some(&self.scored.distinct.ids), self.config.groups)
+        Queries::new(table, Some(self.scored.distinct.live()), self.config.groups)
     }
 
     /// The code of distinct id u in group g.
@@ -97,9 +103,10 @@ impl<T: Real> Sx<T> {
         Logits::new(&pools.values, keys, &self.scored.normalizer, self.config.temperature)
     }
 
-    /// N = n D, the parts of tokens that means are taken over.
+    /// N = n D, the parts of tokens that means are taken over; 1 where there are none, whose mean
+    /// counts as 0.
     pub(super) fn parts(&self) -> usize {
-        self.scored.distinct.total() * self.config.groups
+        (self.scored.distinct.total() * self.config.groups).max(1)
     }
 
     /// - beta / N times the sum over tokens and groups of log(p\[code\] + 1e-10).

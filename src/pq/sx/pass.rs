@@ -72,12 +72,10 @@ pub(super) struct QueryPanels<T: Real> {
 }
 
 impl<T: Real> QueryPanels<T> {
-    /// Room for them, out of room for as many ids as there are tokens, as [`Distinct::room`].
+    /// Room for them.
     pub(super) fn new(pools: &Pools<T>, distinct: &Distinct, width: usize) -> Self {
-        let elements = |ids: usize| ids.next_multiple_of(T::LANES) * width;
-        let mut data = pools.values.take(elements(distinct.total()));
-        data.truncate(elements(distinct.ids.len()));
-        QueryPanels { data, width }
+        let lanes = distinct.live().len().next_multiple_of(T::LANES);
+        QueryPanels { data: distinct.room(&pools.values, lanes, width), width }
     }
 
     /// The panels of so many ids after so many, which fill panels.
