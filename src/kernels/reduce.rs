@@ -1,8 +1,9 @@
 //! Sums and maxima in a fixed number of lanes.
 
 use super::dispatch::dispatch;
-use super::elementwise::CHUNK;
+use super::elementwise::{CHUNK, add};
 use super::vector::load_end;
+use crate::parallel::{self, Order, chunks};
 use crate::real::Real;
 use fearless_simd::{Simd, prelude::*};
 
@@ -66,6 +67,115 @@ fn fold<S: Simd, T: Real>(
         *sum = step(*sum, a, b);
     }
     ((sums[0] + sums[1]) + (sums[2] + sums[3])).reduce_sum()
+}
+
+/// y\[i, k\] = sum over j of x\[i, j, k\], added up in the order of j; j is below `length`, k below `after`.
+pub(crate) fn sum_middle<T: Real>(x: &[T], length: usize, after: usize, y: &mut [T]) {
+    let size = length * after;
+    if size == 0 {
+        y.fill(T::ZERO);
+    } else if after >= CHUNK {
+        for (y, x) in y.chunks_exact_mut(after).zip(x.chunks_exact(size)) {
+            parallel::for_each_chunk(y, CHUNK, |piece, y| {
+                y.fill(T::ZERO);
+                for x in x.chunks_exact(after) {
+                    add(y, &x[piece * CHUNK..][..y.len()]);
+                }
+            });
+        }
+    } else {
+        let sums = (CHUNK / size).max(1);
+        parallel::for_each_chunk(y, sums * after, |piece, y| {
+            let x = &x[piece * sums * size..][..y.len() * length];
+            dispatch!(|simd| sum_middle_chunk(simd, x, length, after, y));
+        });
+    }
+}
+
+#[inline(always)]
+fn sum_middle_chunk<S: Simd, T: Real>(_: S, x: &[T], length: usize, after: usize, y: &mut [T]) {
+    for (y, x) in y.chunks_exact_mut(after).zip(x.chunks_exact(length * after)) {
+        if let [y] = y {
+            *y = x.iter().fold(T::ZERO, |sum, &x| sum + x);
+            continue;
+        }
+        y.fill(T::ZERO);
+        for x in x.chunks_exact(after) {
+            y.iter_mut().zip(x).for_each(|(y, x)| *y += *x);
+        }
+    }
+}
+
+/// The best of x\[i, 0, k\], x\[i, 1, k\], ..., the first of equally good ones, for every i and k: its
+/// value is y\[i, k\], its place j\[i, k\]. There are `length` places, at least one; k is below `after`.
+pub(crate) fn best_middle<T: Real>(
+    x: &[T],
+    length: usize,
+    after: usize,
+    (y, j): (&mut [T], &mut [u32]),
+    better: impl Fn(T, T) -> bool + Sync + Copy,
+) {
+    let size = length * after;
+    let height = (CHUNK / size.max(1)).max(1);
+    let pieces = (chunks(y, height * after), chunks(j, height * after));
+    parallel::for_each(Order::Forward, pieces, |piece, (y, j)| {
+        let x = &x[piece * height * size..][..y.len() * length];
+        dispatch!(|simd| best_middle_chunk(simd, x, length, after, (y, j), better));
+    });
+}
+
+#[inline(always)]
+fn best_middle_chunk<S: Simd, T: Real>(
+    _: S,
+    x: &[T],
+    length: usize,
+    after: usize,
+    (y, j): (&mut [T], &mut [u32]),
+    better: impl Fn(T, T) -> bool,
+) {
+    let best = y.chunks_exact_mut(after).zip(j.chunks_exact_mut(after));
+    for ((y, j), x) in best.zip(x.chunks_exact(length * after)) {
+        if let ([y], [j]) = (&mut *y, &mut *j) {
+            (*y, *j) = (x[0], 0);
+            for (place, &x) in (0..).zip(x) {
+                if better(x, *y) {
+                    (*y, *j) = (x, place);
+                }
+            }
+            continue;
+        }
+        y.copy_from_slice(&x[..after]);
+        j.fill(0);
+        for (place, x) in (0..).zip(x.chunks_exact(after)) {
+            for ((y, j), &x) in y.iter_mut().zip(j.iter_mut()).zip(x) {
+                if better(x, *y) {
+                    (*y, *j) = (x, place);
+                }
+            }
+        }
+    }
+}
+
+/// The sum of f(a\[i\], b\[i\]) in double precision, in eight lanes.
+pub(crate) fn sum_f64<T: Real>(a: &[T], b: &[T], f: impl Fn(f64, f64) -> f64) -> f64 {
+    assert_eq!(a.len(), b.len());
+    dispatch!(|simd| sum_f64_in(simd, a, b, f))
+}
+
+#[inline(always)]
+fn sum_f64_in<S: Simd, T: Real>(_: S, a: &[T], b: &[T], f: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut sums = [0.0; 8];
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..8 {
+            sums[lane] += f(a[lane].to_f64(), b[lane].to_f64());
+        }
+    }
+    for (sum, (a, b)) in sums.iter_mut().zip(rest_a.iter().zip(rest_b)) {
+        *sum += f(a.to_f64(), b.to_f64());
+    }
+    let pairs: [f64; 4] = std::array::from_fn(|lane| sums[lane] + sums[lane + 4]);
+    (pairs[0] + pairs[2]) + (pairs[1] + pairs[3])
 }
 
 #[cfg(test)]

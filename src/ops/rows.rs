@@ -13,7 +13,7 @@ impl<'t, T: Real> Var<'t, T> {
     pub fn gather_rows(self, ids: &[u32]) -> Var<'t, T> {
         let x = self.value();
         let [height, width] = x.shape()[..] else {
-            panic!("rows of shape {:?}: not a matrix", x.shape())
+            panic!("gather_rows: shape {:?} is not a matrix", x.shape())
         };
         let distinct = Distinct::new(self.tape(), ids, height);
         let mut y = self.tape().uninit([ids.len(), width]);
