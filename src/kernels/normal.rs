@@ -55,14 +55,14 @@ const TERMS_F64: [f64; 22] = [
 ];
 
 fn terms<T: Real>() -> &'static [f64] {
-    if T::MANTISSA_BITS == f32::MANTISSA_BITS { &TERMS_F32 } else { &TERMS_F64 }
+    if size_of::<T>() == size_of::<f32>() { &TERMS_F32 } else { &TERMS_F64 }
 }
 
 /// Beyond +-40, Phi(-|x|) and phi(x) are 0 in either precision.
 const FAR: f64 = 40.0;
 
-/// [Phi(x), phi(x)], each with a relative error of a few units in the last place, 0 where it would
-/// be subnormal, NaN for NaN.
+/// \[Phi(x), phi(x)\], each within a few units in the last place; 0 where it would be subnormal, NaN
+/// for NaN.
 #[inline(always)]
 fn normal<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> [T::Wide<S>; 2] {
     let splat = |value: f64| T::Wide::<S>::splat(simd, T::from_f64(value));
@@ -70,7 +70,8 @@ fn normal<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> [T::Wide<S>; 2] {
     let u = u.simd_gt(splat(FAR)).select(splat(FAR), u);
     let square = u * u;
     let e = exp_negative::<S, T>(simd, square * splat(-0.5));
-    // What the square's rounding lost changes the exponential by that part of it.
+    // What the square's rounding lost, which matters where the square is large: e^-(a + b) is about
+    // e^-a (1 - b). (Without fused multiply-add it is not known.)
     let lost = u.mul_add(u, -square);
     let e = (e * lost).mul_add(splat(-0.5), e);
     let reciprocal = splat(1.0) / (u + splat(5.0));
@@ -110,11 +111,7 @@ pub(crate) fn gelu_backward<T: Real>(x: &[T], dy: &[T], dx: &mut [T]) {
 }
 
 #[inline(always)]
-fn gelu_backward_of_vector<S: Simd, T: Real>(
-    simd: S,
-    x: T::Wide<S>,
-    dy: T::Wide<S>,
-) -> T::Wide<S> {
+fn gelu_backward_of_vector<S: Simd, T: Real>(simd: S, x: T::Wide<S>, dy: T::Wide<S>) -> T::Wide<S> {
     let [below, density] = normal::<S, T>(simd, x);
     // Infinity times a density of 0 would be NaN.
     let far = T::Wide::<S>::splat(simd, T::from_f64(FAR));
@@ -144,25 +141,27 @@ fn each<S: Simd, T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::f64::consts::PI;
+    use std::ops::Range;
 
-    fn phi(x: f64) -> f64 {
-        (-x * x / 2.0).exp() / (2.0 * PI).sqrt()
+    /// phi(x), with the rounding of the square corrected.
+    fn density(x: f64) -> f64 {
+        let square = x * x;
+        let lost = x.mul_add(x, -square);
+        (-square / 2.0).exp() * (1.0 - lost / 2.0) / (2.0 * std::f64::consts::PI).sqrt()
     }
 
-    /// Phi(-u) for u >= 0: by the series of Phi(u) - 1/2 = phi(u) (u + u^3 / 3 + u^5 / (3 5) + ...) near
-    /// 0, by the continued fraction phi(u) / (u + 1 / (u + 2 / (u + ...))) further out.
+    /// Phi(-u) for u >= 0: near 0 from the series Phi(u) = 1/2 + phi(u) (u + u^3 / 3 + u^5 / (3 5) + ...),
+    /// further out by the continued fraction phi(u) / (u + 1 / (u + 2 / (u + ...))).
     fn tail(u: f64) -> f64 {
-        if u < 2.5 {
-            let mut term = u;
-            let mut sum = 0.0;
-            for k in 1..60 {
+        if u < 1.0 {
+            let (mut sum, mut term) = (0.0, u);
+            for k in 1..30 {
                 sum += term;
                 term *= u * u / f64::from(2 * k + 1);
             }
-            0.5 - phi(u) * sum
+            0.5 - density(u) * sum
         } else {
-            phi(u) / (1..200).rev().fold(u, |sum, k| u + f64::from(k) / sum)
+            density(u) / (1..500).rev().fold(u, |sum, k| u + f64::from(k) / sum)
         }
     }
 
@@ -170,42 +169,80 @@ mod tests {
         if x < 0.0 { tail(-x) } else { 1.0 - tail(x) }
     }
 
-    /// The largest error of a function and of its slope, relative to the value, or for the slope to its two terms.
-    fn worst<T: Real>(range: std::ops::Range<f64>) -> [f64; 2] {
-        let n = 100_003;
-        let x: Vec<T> = (0..n)
-            .map(|i| {
-                T::from_f64(
-                    range.start + (range.end - range.start) * f64::from(i) / f64::from(n - 1),
-                )
-            })
-            .collect();
-        let ones = vec![T::ONE; x.len()];
-        let (mut y, mut dx) = (ones.clone(), ones.clone());
+    /// The largest errors of GELU, relative to its value, and of its slope, relative to the larger of
+    /// its two terms; in units of the type's precision.
+    fn worst<T: Real>(range: Range<f64>) -> [f64; 2] {
+        let step = (range.end - range.start) / 1e5;
+        let x: Vec<T> =
+            (0..=100_000).map(|i| T::from_f64(range.start + step * f64::from(i))).collect();
+        let dy = vec![T::ONE; x.len()];
+        let (mut y, mut dx) = (dy.clone(), dy.clone());
         gelu(&x, &mut y);
-        gelu_backward(&x, &ones, &mut dx);
-        let (mut of_value, mut of_slope) = (0.0_f64, 0.0_f64);
-        for ((x, y), dx) in x.iter().zip(&y).zip(&dx) {
-            let x = x.to_f64();
-            let (value, terms) = (x * below(x), [below(x), x * phi(x)]);
-            if x != 0.0 {
-                of_value = of_value.max(((y.to_f64() - value) / value).abs());
-            }
-            let error = (dx.to_f64() - (terms[0] + terms[1])).abs();
-            of_slope = of_slope.max(error / terms[0].max(terms[1].abs()));
+        gelu_backward(&x, &dy, &mut dx);
+        let mut worst = [0.0_f64; 2];
+        for i in 0..x.len() {
+            let (x, y, dx) = (x[i].to_f64(), y[i].to_f64(), dx[i].to_f64());
+            let (below, other) = (below(x), x * density(x));
+            // A value of 0 has no relative error.
+            let of_value = (y - x * below).abs() / (x * below).abs().max(f64::MIN_POSITIVE);
+            let of_slope = (dx - (below + other)).abs() / below.max(other.abs());
+            worst = [worst[0].max(of_value), worst[1].max(of_slope)];
         }
-        [of_value, of_slope].map(|error| error / 0.5_f64.powi(T::MANTISSA_BITS as i32))
+        worst.map(|error| error * 2_f64.powi(T::MANTISSA_BITS as i32))
     }
 
     #[test]
-    fn gelu_and_its_slope_are_precise_in_the_tails_too() {
-        for (name, worst) in [
-            ("f32", worst::<f32>(-12.0..20.0)),
-            ("f32 near 0", worst::<f32>(-0.5..0.5)),
-            ("f64", worst::<f64>(-35.0..35.0)),
-            ("f64 near 0", worst::<f64>(-0.5..0.5)),
+    fn the_oracle_knows_published_values() {
+        for (u, expected) in [
+            (0.0, 0.5),
+            (1.0, 0.158_655_253_931_457_05),
+            (3.0, 1.349_898_031_630_094_6e-3),
+            (8.0, 6.220_960_574_271_784e-16),
         ] {
-            println!("{name}: {worst:?} eps");
+            assert!((tail(u) / expected - 1.0).abs() < 1e-14, "{u}: {}", tail(u));
+        }
+        assert!((tail(1.0 - 1e-12) / tail(1.0) - 1.0).abs() < 1e-11);
+    }
+
+    #[test]
+    fn gelu_and_its_slope_are_precise_also_in_the_tails() {
+        for (name, worst, allowed) in [
+            ("f32", worst::<f32>(-12.0..20.0), 5.0),
+            ("f32 near 0", worst::<f32>(-0.5..0.5), 5.0),
+            ("f64", worst::<f64>(-35.0..35.0), 8.0),
+            ("f64 near 0", worst::<f64>(-0.5..0.5), 8.0),
+        ] {
+            println!("{name}: {worst:?}");
+            assert!(worst.iter().all(|error| *error <= allowed), "{name}: {worst:?}");
+        }
+    }
+
+    #[test]
+    fn infinities_zeros_and_nans() {
+        fn check<T: Real>() {
+            let (infinite, nan) = (T::ONE / T::ZERO, T::ZERO / T::ZERO);
+            let x = [infinite, -infinite, T::from_f64(1e30), T::from_f64(-1e30), T::ZERO, nan];
+            let (mut y, mut dx) = ([T::ONE; 6], [T::ONE; 6]);
+            gelu(&x, &mut y);
+            gelu_backward(&x, &[T::ONE; 6], &mut dx);
+            assert_eq!(y[..5], [infinite, T::ZERO, x[2], T::ZERO, T::ZERO]);
+            assert_eq!(
+                dx[..5].iter().map(|dx| dx.to_f64()).collect::<Vec<_>>(),
+                [1.0, 0.0, 1.0, 0.0, 0.5]
+            );
+            assert!(y[5].to_f64().is_nan() && dx[5].to_f64().is_nan());
+        }
+        check::<f32>();
+        check::<f64>();
+    }
+
+    #[cfg(all_levels)]
+    #[test]
+    fn every_level_is_precise() {
+        for (level, worst) in crate::kernels::dispatch::levels::at_each(|| {
+            [worst::<f32>(-3.0..3.0), worst::<f64>(-3.0..3.0)]
+        }) {
+            assert!(worst.as_flattened().iter().all(|error| *error <= 10.0), "{level}: {worst:?}");
         }
     }
 }

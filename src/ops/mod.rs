@@ -87,10 +87,15 @@ mod scratch {
         let only = std::env::var("DPQ_ONLY").unwrap_or_default();
         let mut failures = Vec::new();
         for case in super::cases() {
-            if !case.name().contains(&only) { continue; }
+            if !case.name().contains(&only) {
+                continue;
+            }
             let outcome = case.run(n);
             println!("{outcome}");
-            if let Some(f) = &outcome.failure { println!("{}", &f[..f.len().min(2000)]); failures.push(outcome.name); }
+            if let Some(f) = &outcome.failure {
+                println!("{}", &f[..f.len().min(2000)]);
+                failures.push(outcome.name);
+            }
         }
         assert!(failures.is_empty(), "{failures:?}");
     }
