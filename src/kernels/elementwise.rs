@@ -51,8 +51,8 @@ pub(crate) fn zip_rows<'a, T: Real>(
 ) {
     let height = (CHUNK / columns).max(1);
     parallel::for_each_chunk(y, height * columns, |piece, y| {
-        let row = |i: usize| (a(piece * height + i), b(piece * height + i));
-        dispatch!(|simd| zip_rows_chunk(simd, columns, row, y, f));
+        let first = piece * height;
+        dispatch!(|simd| zip_rows_chunk(simd, columns, first, &a, &b, y, f));
     });
 }
 
@@ -60,12 +60,14 @@ pub(crate) fn zip_rows<'a, T: Real>(
 fn zip_rows_chunk<'a, S: Simd, T: Real>(
     _: S,
     columns: usize,
-    row: impl Fn(usize) -> (&'a [T], &'a [T]),
+    first: usize,
+    a: impl Fn(usize) -> &'a [T],
+    b: impl Fn(usize) -> &'a [T],
     y: &mut [T],
     f: impl Fn(T, T) -> T,
 ) {
-    for (i, y) in y.chunks_exact_mut(columns).enumerate() {
-        match row(i) {
+    for (i, y) in (first..).zip(y.chunks_exact_mut(columns)) {
+        match (a(i), b(i)) {
             (a, &[b]) => y.iter_mut().zip(a).for_each(|(y, &a)| *y = f(a, b)),
             (&[a], b) => y.iter_mut().zip(b).for_each(|(y, &b)| *y = f(a, b)),
             (a, b) => y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b)),

@@ -205,26 +205,44 @@ pub(crate) fn apply<T: Real>(f: Function, x: &[T], y: &mut [T]) {
 #[inline(always)]
 fn apply_chunk<S: Simd, T: Real>(simd: S, f: Function, x: &[T], y: &mut [T]) {
     match f {
-        Function::Exp => each(simd, x, y, exp::<S, T>),
-        Function::Tanh => each(simd, x, y, tanh::<S, T>),
-        Function::Sigmoid => each(simd, x, y, sigmoid::<S, T>),
+        Function::Exp => each(
+            simd,
+            x,
+            y,
+            #[inline(always)]
+            |x| exp::<S, T>(simd, x),
+        ),
+        Function::Tanh => each(
+            simd,
+            x,
+            y,
+            #[inline(always)]
+            |x| tanh::<S, T>(simd, x),
+        ),
+        Function::Sigmoid => each(
+            simd,
+            x,
+            y,
+            #[inline(always)]
+            |x| sigmoid::<S, T>(simd, x),
+        ),
     }
 }
 
 /// Calls `f` for two vectors at a time, which then need not wait for each other's results, and for
 /// what is left, filled up with zeros.
 #[inline(always)]
-fn each<S: Simd, T: Real>(simd: S, x: &[T], y: &mut [T], f: impl Fn(S, T::Wide<S>) -> T::Wide<S>) {
+fn each<S: Simd, T: Real>(simd: S, x: &[T], y: &mut [T], f: impl Fn(T::Wide<S>) -> T::Wide<S>) {
     let (mut x, mut y) = (x.chunks_exact(2 * T::LANES), y.chunks_exact_mut(2 * T::LANES));
     for (x, y) in (&mut x).zip(&mut y) {
-        let first = f(simd, T::Wide::<S>::from_slice(simd, &x[..T::LANES]));
-        let second = f(simd, T::Wide::<S>::from_slice(simd, &x[T::LANES..]));
+        let first = f(T::Wide::<S>::from_slice(simd, &x[..T::LANES]));
+        let second = f(T::Wide::<S>::from_slice(simd, &x[T::LANES..]));
         first.store_slice(&mut y[..T::LANES]);
         second.store_slice(&mut y[T::LANES..]);
     }
     let rest = x.remainder().chunks(T::LANES);
     for (x, y) in rest.zip(y.into_remainder().chunks_mut(T::LANES)) {
-        store_end::<S, T>(f(simd, load_end::<S, T>(simd, x, T::ZERO)), y);
+        store_end::<S, T>(f(load_end::<S, T>(simd, x, T::ZERO)), y);
     }
 }
 

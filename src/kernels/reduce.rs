@@ -181,6 +181,7 @@ fn sum_f64_in<S: Simd, T: Real>(_: S, a: &[T], b: &[T], f: impl Fn(f64, f64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::dispatch::levels::at_each;
 
     #[test]
     fn sums_of_every_remainder() {
@@ -188,6 +189,73 @@ mod tests {
             let x: Vec<f32> = (0..n).map(|i| (i % 7) as f32 - 3.0).collect();
             assert_eq!(sum(&x), x.iter().sum::<f32>(), "{n}");
             assert_eq!(dot(&x, &x), x.iter().map(|x| f64::from(x * x)).sum::<f64>(), "{n}");
+        }
+    }
+    /// Every element of before x after, from the places of the axis between them.
+    fn each_of(
+        [before, length, after]: [usize; 3],
+        f: impl Fn(&mut dyn Iterator<Item = usize>) -> f32,
+    ) -> Vec<f32> {
+        let of = |i: usize| {
+            let first = i / after * length * after + i % after;
+            f(&mut (0..length).map(|j| first + j * after))
+        };
+        (0..before * after).map(of).collect()
+    }
+
+    const SIZES: [[usize; 3]; 7] =
+        [[2, 3, 4], [5, 7, 1], [1, 40, 33], [3, 0, 2], [0, 2, 2], [9000, 2, 5], [2, 3, CHUNK + 7]];
+
+    #[test]
+    fn sums_over_an_axis_are_added_up_in_its_order_on_every_instruction_set() {
+        for sizes in SIZES {
+            let [before, length, after] = sizes;
+            let x: Vec<f32> = (0..sizes.iter().product()).map(|i| (i as f32).sin()).collect();
+            let expected = each_of(sizes, |places| places.fold(0.0, |sum, i| sum + x[i]));
+            for (level, sums) in at_each(|| {
+                let mut sums = vec![f32::NAN; before * after];
+                sum_middle(&x, length, after, &mut sums);
+                sums
+            }) {
+                assert!(sums == expected, "{sizes:?} at {level}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_best_of_an_axis_is_the_first_on_every_instruction_set() {
+        for sizes in SIZES.into_iter().filter(|sizes| sizes[1] > 0) {
+            let [before, length, after] = sizes;
+            let x: Vec<f32> = (0..sizes.iter().product()).map(|i| (i * i % 7) as f32).collect();
+            let better = |best: Option<usize>, i| match best {
+                Some(best) if x[best] >= x[i] => Some(best),
+                _ => Some(i),
+            };
+            let best = each_of(sizes, |places| places.fold(None, better).unwrap() as f32);
+            for (level, (y, j)) in at_each(|| {
+                let (mut y, mut j) = (vec![f32::NAN; before * after], vec![9; before * after]);
+                best_middle(&x, length, after, (&mut y, &mut j), |x, best| x > best);
+                (y, j)
+            }) {
+                for (i, &best) in best.iter().enumerate() {
+                    let place = best as usize / after % length;
+                    assert!(
+                        (y[i], j[i] as usize) == (x[best as usize], place),
+                        "{sizes:?} at {level}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn double_sums_of_every_remainder() {
+        for n in [0, 1, 7, 8, 30] {
+            let x: Vec<f32> = (0..n).map(|i| i as f32 - 3.0).collect();
+            let expected = x.iter().map(|x| f64::from(x * x + 1.0)).sum::<f64>();
+            for (level, sum) in at_each(|| sum_f64(&x, &x, |a, b| a * b + 1.0)) {
+                assert_eq!(sum, expected, "{n} at {level}");
+            }
         }
     }
 }

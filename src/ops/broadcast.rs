@@ -64,6 +64,9 @@ pub(super) fn sum_to<T: Real>(
     mut gradient: Tensor<T>,
     shape: Shape,
 ) -> Tensor<T> {
+    if gradient.shape() == shape {
+        return gradient;
+    }
     let mut axes = axes(gradient.shape(), shape, gradient.shape());
     while let Some(repeated) = axes.iter().rposition(|axis| axis.steps[0] == 0) {
         let length = axes.remove(repeated).length;

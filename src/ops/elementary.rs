@@ -79,18 +79,6 @@ impl<T: Real> Op<T> for Sqrt {
     }
 }
 
-/// x^c, by the library's pow in double precision unless a product will do.
-#[inline(always)]
-fn power<T: Real>(x: T, c: T) -> T {
-    if c == T::ONE {
-        x
-    } else if c == T::ONE + T::ONE {
-        x * x
-    } else {
-        T::from_f64(x.to_f64().powf(c.to_f64()))
-    }
-}
-
 impl<'t, T: Real> Var<'t, T> {
     /// y = x^c; NaN of a negative x unless c is a whole number
     ///
@@ -102,7 +90,10 @@ impl<'t, T: Real> Var<'t, T> {
     /// ```
     #[track_caller]
     pub fn powf(self, c: T) -> Var<'t, T> {
-        self.unary(Powf { c }, |x| power(x, c))
+        if c == T::ONE + T::ONE {
+            return self.unary(Powf { c }, |x| x * x);
+        }
+        self.unary(Powf { c }, |x| T::from_f64(x.to_f64().powf(c.to_f64())))
     }
 }
 
@@ -111,10 +102,16 @@ struct Powf<T> {
 }
 impl<T: Real> Op<T> for Powf<T> {
     fn backward(&self, ctx: &mut Context<'_, T>) {
-        // dx = c x^(c - 1) dy, which is 0 for c = 0 even at x = 0
+        // dx = c x^(c - 1) dy, which for c = 0 is 0 at x = 0, too
         let c = self.c;
-        let slope = |x| if c == T::ZERO { c } else { c * power(x, c - T::ONE) };
-        from_input(ctx, |dy, x| slope(x) * dy);
+        if c == T::ONE + T::ONE {
+            from_input(ctx, |dy, x| c * x * dy);
+        } else if c == T::ZERO {
+            from_input(ctx, |_, _| T::ZERO);
+        } else {
+            let (slope, power) = (c.to_f64(), c.to_f64() - 1.0);
+            from_input(ctx, |dy, x| T::from_f64(slope * x.to_f64().powf(power)) * dy);
+        }
     }
 }
 

@@ -20,7 +20,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// If X's last axis is not W's first.
     #[track_caller]
     pub fn matmul(self, w: Var<'t, T>) -> Var<'t, T> {
-        self.product(w, [false, false])
+        self.product("matmul", w, [false, false])
     }
 
     /// Y = X W^T, X m x k (leading axes are flattened to rows and kept), W n x k
@@ -29,7 +29,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// If the last axes differ.
     #[track_caller]
     pub fn matmul_t(self, w: Var<'t, T>) -> Var<'t, T> {
-        self.product(w, [false, true])
+        self.product("matmul_t", w, [false, true])
     }
 
     /// Y = X^T W, X k x m, W k x n
@@ -38,7 +38,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// If the first axes differ.
     #[track_caller]
     pub fn t_matmul(self, w: Var<'t, T>) -> Var<'t, T> {
-        self.product(w, [true, false])
+        self.product("t_matmul", w, [true, false])
     }
 
     /// Y = X^T W^T, X k x m, W n x k
@@ -47,18 +47,18 @@ impl<'t, T: Real> Var<'t, T> {
     /// If X's first axis is not W's last.
     #[track_caller]
     pub fn t_matmul_t(self, w: Var<'t, T>) -> Var<'t, T> {
-        self.product(w, [true, true])
+        self.product("t_matmul_t", w, [true, true])
     }
 
     #[track_caller]
-    fn product(self, w: Var<'t, T>, transposed: [bool; 2]) -> Var<'t, T> {
+    fn product(self, name: &str, w: Var<'t, T>, transposed: [bool; 2]) -> Var<'t, T> {
         let (x, wv) = (self.value(), w.value());
         let (a, b) = (x.shape(), wv.shape());
         let fits = a.len() >= 2 && b.len() == 2 && (a.len() == 2 || !transposed[0]);
         let inner = |shape: &[usize], last: bool| shape[if last { shape.len() - 1 } else { 0 }];
         assert!(
             fits && inner(&a, !transposed[0]) == inner(&b, transposed[1]),
-            "matmul: shapes {a:?}{} and {b:?}{}",
+            "{name}: shapes {a:?}{} and {b:?}{}",
             if transposed[0] { " transposed" } else { "" },
             if transposed[1] { " transposed" } else { "" }
         );

@@ -79,24 +79,86 @@ pub fn cases() -> Vec<crate::strategies::Case> {
     .collect()
 }
 
-#[cfg(all(test, feature = "proptest"))]
-mod scratch {
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Tape, Tensor, Var};
+    use std::panic::{self, AssertUnwindSafe, catch_unwind};
+    use std::sync::{Arc, Mutex};
+
+    /// The file and the message of the panic of `f`. Panics on other threads are reported as ever.
+    fn panic_of(f: impl FnOnce()) -> (String, String) {
+        let found = Arc::new(Mutex::new(None));
+        let (previous, own) = (Arc::new(panic::take_hook()), std::thread::current().id());
+        let (kept, seen) = (Arc::clone(&previous), Arc::clone(&found));
+        panic::set_hook(Box::new(move |info| {
+            if std::thread::current().id() != own {
+                return kept(info);
+            }
+            let file = info.location().expect("panics know where").file().to_string();
+            *seen.lock().unwrap() = Some((file, info.payload_as_str().unwrap_or("").to_string()));
+        }));
+        let result = catch_unwind(AssertUnwindSafe(f));
+        panic::set_hook(Box::new(move |info| previous(info)));
+        assert!(result.is_err(), "no panic");
+        found.lock().unwrap().take().expect("the hook was called")
+    }
+
     #[test]
-    fn gradients() {
-        let n = std::env::var("DPQ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(32);
-        let only = std::env::var("DPQ_ONLY").unwrap_or_default();
-        let mut failures = Vec::new();
-        for case in super::cases() {
-            if !case.name().contains(&only) {
-                continue;
-            }
-            let outcome = case.run(n);
-            println!("{outcome}");
-            if let Some(f) = &outcome.failure {
-                println!("{}", &f[..f.len().min(2000)]);
-                failures.push(outcome.name);
-            }
+    fn mistakes_in_shapes_panic_at_the_callers_line_and_name_the_op_and_the_shapes() {
+        type Mistake = for<'t> fn(Var<'t, f32>, Var<'t, f32>) -> Var<'t, f32>;
+        // x is 2 x 3, and y 4 x 5.
+        let mistakes: [(&str, &[&str], Mistake); 33] = [
+            ("Add", &["[2, 3]", "[4, 5]"], |x, y| x + y),
+            ("Sub", &["[2, 3]", "[4, 5]"], |x, y| x - y),
+            ("Mul", &["[2, 3]", "[4, 5]"], |x, y| x * y),
+            ("Div", &["[2, 3]", "[4, 5]"], |x, y| x / y),
+            ("clamp", &["1.0", "0.0"], |x, _| x.clamp(1.0, 0.0)),
+            ("mean", &["[2, 0]"], |x, _| x.slice(1, 0..0).mean()),
+            ("max", &["[2, 0]"], |x, _| x.slice(1, 0..0).max()),
+            ("min", &["[2, 0]"], |x, _| x.slice(1, 0..0).min()),
+            ("sum_axis", &["[2, 3]", "2"], |x, _| x.sum_axis(2)),
+            ("mean_axis", &["[2, 3]", "2"], |x, _| x.mean_axis(2)),
+            ("max_axis", &["[2, 0]", "1"], |x, _| x.slice(1, 0..0).max_axis(1)),
+            ("min_axis", &["[2, 3]", "2"], |x, _| x.min_axis(2)),
+            ("reshape", &["[2, 3]", "[7]"], |x, _| x.reshape([7])),
+            ("insert_axis", &["[2, 3]", "3"], |x, _| x.insert_axis(3)),
+            ("slice", &["[2, 3]", "1..4"], |x, _| x.slice(1, 1..4)),
+            ("concat", &["no parts"], |_, _| concat::<f32>(&[], 0)),
+            ("concat", &["[2, 3]", "[4, 5]"], |x, y| concat(&[x, y], 0)),
+            ("stack", &["no parts"], |_, _| stack::<f32>(&[], 0)),
+            ("stack", &["[2, 3]", "[4, 5]"], |x, y| stack(&[x, y], 0)),
+            ("transpose", &["[2, 3]", "5"], |x, _| x.transpose(0, 5)),
+            ("permute", &["[2, 3]", "[0]"], |x, _| x.permute(&[0])),
+            ("matmul", &["[2, 3]", "[4, 5]"], |x, y| x.matmul(y)),
+            ("matmul_t", &["[2, 3]", "[4, 5]"], |x, y| x.matmul_t(y)),
+            ("t_matmul", &["[2, 3]", "[4, 5]"], |x, y| x.t_matmul(y)),
+            ("t_matmul_t", &["[2, 3]", "[4, 5]"], |x, y| x.t_matmul_t(y)),
+            ("batch_matmul", &["[2, 3]", "[4, 5]"], |x, y| x.batch_matmul(y)),
+            ("gather_rows", &["[6]"], |x, _| x.reshape([6]).gather_rows(&[0])),
+            ("masked_softmax", &["[2, 3]", "[4, 5]"], |x, y| x.masked_softmax(&y.value())),
+            ("cross_entropy", &["[2, 3]"], |x, _| x.cross_entropy(&[1])),
+            ("linear_cross_entropy", &["[2, 3]", "[4, 5]"], |x, y| {
+                x.linear_cross_entropy(y, y, &[0, 0])
+            }),
+            ("batch_norm", &["[2, 0]"], |x, _| x.slice(1, 0..0).batch_norm(1e-5).0),
+            ("dropout", &["1.5"], |x, _| x.dropout(1.5, "test")),
+            ("straight_through", &["[2, 3]", "[4, 5]"], |x, y| x.straight_through(y.value())),
+        ];
+        for (op, parts, mistake) in mistakes {
+            let tape = Tape::new();
+            let (x, y) = (tape.leaf(Tensor::zeros([2, 3])), tape.leaf(Tensor::zeros([4, 5])));
+            let (file, message) = panic_of(|| {
+                mistake(x, y);
+            });
+            assert_eq!(file, file!(), "{op}: {message}");
+            assert!(message.contains(op), "{op} is not in: {message}");
+            assert!(parts.iter().all(|part| message.contains(part)), "{parts:?}: {message}");
         }
-        assert!(failures.is_empty(), "{failures:?}");
+        let (file, message) = panic_of(|| drop(one_hot::<f32>(&[3], 3)));
+        assert!(
+            file == file!() && message == "one_hot: code 3 is not below 3",
+            "{file}: {message}"
+        );
     }
 }
