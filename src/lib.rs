@@ -70,7 +70,7 @@
 //!    (`src/ops/rows.rs`, `Distinct::new`), the scores' statistics (`src/pq/statistics.rs`,
 //!    `statistics`), the **codes** (`src/pq/choice.rs`, `choose_and`); then the rows that they
 //!    stand for (`src/pq/codes.rs`, `decode`). [`Tape::record`] writes the op down.
-//! 5. The rows go through `src/nn/lstm.rs`, `lstm`, to `src/ops/softmax.rs`, `linear_cross_entropy`,
+//! 5. The rows go through `src/nn/lstm.rs`, `lstm`, to `src/ops/cross_entropy.rs`, `linear_cross_entropy`,
 //!    whose value is the loss.
 //! 6. `src/tape/mod.rs`, `walk_back`: from the loss to the first node, every op's rule in turn:
 //!    `LinearCrossEntropy::backward`, `LstmOp::backward`, and `Sx::backward` in `src/pq/sx/mod.rs`. Its

@@ -40,6 +40,41 @@ fn zip_chunk<S: Simd, T: Real>(_: S, a: &[T], b: &[T], y: &mut [T], f: impl Fn(T
     }
 }
 
+/// y\[i, j\] = f(a(i)\[j\], b(i)\[j\]) for rows of `columns` elements, where a row of one element is
+/// repeated.
+pub(crate) fn zip_rows<'a, T: Real>(
+    columns: usize,
+    a: impl Fn(usize) -> &'a [T] + Sync,
+    b: impl Fn(usize) -> &'a [T] + Sync,
+    y: &mut [T],
+    f: impl Fn(T, T) -> T + Sync + Copy,
+) {
+    let height = (CHUNK / columns).max(1);
+    parallel::for_each_chunk(y, height * columns, |piece, y| {
+        let first = piece * height;
+        dispatch!(|simd| zip_rows_chunk(simd, columns, first, &a, &b, y, f));
+    });
+}
+
+#[inline(always)]
+fn zip_rows_chunk<'a, S: Simd, T: Real>(
+    _: S,
+    columns: usize,
+    first: usize,
+    a: impl Fn(usize) -> &'a [T],
+    b: impl Fn(usize) -> &'a [T],
+    y: &mut [T],
+    f: impl Fn(T, T) -> T,
+) {
+    for (i, y) in (first..).zip(y.chunks_exact_mut(columns)) {
+        match (a(i), b(i)) {
+            (a, &[b]) => y.iter_mut().zip(a).for_each(|(y, &a)| *y = f(a, b)),
+            (&[a], b) => y.iter_mut().zip(b).for_each(|(y, &b)| *y = f(a, b)),
+            (a, b) => y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b)),
+        }
+    }
+}
+
 /// y\[i\] = f(y\[i\], x\[i\])
 pub(crate) fn update<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Sync + Copy) {
     assert_eq!(x.len(), y.len());

@@ -10,6 +10,7 @@ pub(crate) mod dispatch;
 pub(crate) mod vector;
 pub(crate) mod elementwise;
 pub(crate) mod exponential;
+pub(crate) mod normal;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
 pub(crate) mod transpose;

@@ -1,8 +1,9 @@
 //! Sums and maxima in a fixed number of lanes.
 
 use super::dispatch::dispatch;
-use super::elementwise::CHUNK;
+use super::elementwise::{CHUNK, add};
 use super::vector::load_end;
+use crate::parallel::{self, Order, chunks};
 use crate::real::Real;
 use fearless_simd::{Simd, prelude::*};
 
@@ -68,9 +69,119 @@ fn fold<S: Simd, T: Real>(
     ((sums[0] + sums[1]) + (sums[2] + sums[3])).reduce_sum()
 }
 
+/// y\[i, k\] = sum over j of x\[i, j, k\], added up in the order of j; j is below `length`, k below `after`.
+pub(crate) fn sum_middle<T: Real>(x: &[T], length: usize, after: usize, y: &mut [T]) {
+    let size = length * after;
+    if size == 0 {
+        y.fill(T::ZERO);
+    } else if after >= CHUNK {
+        for (y, x) in y.chunks_exact_mut(after).zip(x.chunks_exact(size)) {
+            parallel::for_each_chunk(y, CHUNK, |piece, y| {
+                y.fill(T::ZERO);
+                for x in x.chunks_exact(after) {
+                    add(y, &x[piece * CHUNK..][..y.len()]);
+                }
+            });
+        }
+    } else {
+        let sums = (CHUNK / size).max(1);
+        parallel::for_each_chunk(y, sums * after, |piece, y| {
+            let x = &x[piece * sums * size..][..y.len() * length];
+            dispatch!(|simd| sum_middle_chunk(simd, x, length, after, y));
+        });
+    }
+}
+
+#[inline(always)]
+fn sum_middle_chunk<S: Simd, T: Real>(_: S, x: &[T], length: usize, after: usize, y: &mut [T]) {
+    for (y, x) in y.chunks_exact_mut(after).zip(x.chunks_exact(length * after)) {
+        if let [y] = y {
+            *y = x.iter().fold(T::ZERO, |sum, &x| sum + x);
+            continue;
+        }
+        y.fill(T::ZERO);
+        for x in x.chunks_exact(after) {
+            y.iter_mut().zip(x).for_each(|(y, x)| *y += *x);
+        }
+    }
+}
+
+/// The best of x\[i, 0, k\], x\[i, 1, k\], ..., the first of equally good ones, for every i and k: its
+/// value is y\[i, k\], its place j\[i, k\]. There are `length` places, at least one; k is below `after`.
+pub(crate) fn best_middle<T: Real>(
+    x: &[T],
+    length: usize,
+    after: usize,
+    (y, j): (&mut [T], &mut [u32]),
+    better: impl Fn(T, T) -> bool + Sync + Copy,
+) {
+    let size = length * after;
+    let height = (CHUNK / size.max(1)).max(1);
+    let pieces = (chunks(y, height * after), chunks(j, height * after));
+    parallel::for_each(Order::Forward, pieces, |piece, (y, j)| {
+        let x = &x[piece * height * size..][..y.len() * length];
+        dispatch!(|simd| best_middle_chunk(simd, x, length, after, (y, j), better));
+    });
+}
+
+#[inline(always)]
+fn best_middle_chunk<S: Simd, T: Real>(
+    _: S,
+    x: &[T],
+    length: usize,
+    after: usize,
+    (y, j): (&mut [T], &mut [u32]),
+    better: impl Fn(T, T) -> bool,
+) {
+    let best = y.chunks_exact_mut(after).zip(j.chunks_exact_mut(after));
+    for ((y, j), x) in best.zip(x.chunks_exact(length * after)) {
+        if let ([y], [j]) = (&mut *y, &mut *j) {
+            (*y, *j) = (x[0], 0);
+            for (place, &x) in (0..).zip(x) {
+                if better(x, *y) {
+                    (*y, *j) = (x, place);
+                }
+            }
+            continue;
+        }
+        y.copy_from_slice(&x[..after]);
+        j.fill(0);
+        for (place, x) in (0..).zip(x.chunks_exact(after)) {
+            for ((y, j), &x) in y.iter_mut().zip(j.iter_mut()).zip(x) {
+                if better(x, *y) {
+                    (*y, *j) = (x, place);
+                }
+            }
+        }
+    }
+}
+
+/// The sum of f(a\[i\], b\[i\]) in double precision, in eight lanes.
+pub(crate) fn sum_f64<T: Real>(a: &[T], b: &[T], f: impl Fn(f64, f64) -> f64) -> f64 {
+    assert_eq!(a.len(), b.len());
+    dispatch!(|simd| sum_f64_in(simd, a, b, f))
+}
+
+#[inline(always)]
+fn sum_f64_in<S: Simd, T: Real>(_: S, a: &[T], b: &[T], f: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut sums = [0.0; 8];
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..8 {
+            sums[lane] += f(a[lane].to_f64(), b[lane].to_f64());
+        }
+    }
+    for (sum, (a, b)) in sums.iter_mut().zip(rest_a.iter().zip(rest_b)) {
+        *sum += f(a.to_f64(), b.to_f64());
+    }
+    let pairs: [f64; 4] = std::array::from_fn(|lane| sums[lane] + sums[lane + 4]);
+    (pairs[0] + pairs[2]) + (pairs[1] + pairs[3])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::dispatch::levels::at_each;
 
     #[test]
     fn sums_of_every_remainder() {
@@ -78,6 +189,73 @@ mod tests {
             let x: Vec<f32> = (0..n).map(|i| (i % 7) as f32 - 3.0).collect();
             assert_eq!(sum(&x), x.iter().sum::<f32>(), "{n}");
             assert_eq!(dot(&x, &x), x.iter().map(|x| f64::from(x * x)).sum::<f64>(), "{n}");
+        }
+    }
+    /// Every element of before x after, from the places of the axis between them.
+    fn each_of(
+        [before, length, after]: [usize; 3],
+        f: impl Fn(&mut dyn Iterator<Item = usize>) -> f32,
+    ) -> Vec<f32> {
+        let of = |i: usize| {
+            let first = i / after * length * after + i % after;
+            f(&mut (0..length).map(|j| first + j * after))
+        };
+        (0..before * after).map(of).collect()
+    }
+
+    const SIZES: [[usize; 3]; 7] =
+        [[2, 3, 4], [5, 7, 1], [1, 40, 33], [3, 0, 2], [0, 2, 2], [9000, 2, 5], [2, 3, CHUNK + 7]];
+
+    #[test]
+    fn sums_over_an_axis_are_added_up_in_its_order_on_every_instruction_set() {
+        for sizes in SIZES {
+            let [before, length, after] = sizes;
+            let x: Vec<f32> = (0..sizes.iter().product()).map(|i| (i as f32).sin()).collect();
+            let expected = each_of(sizes, |places| places.fold(0.0, |sum, i| sum + x[i]));
+            for (level, sums) in at_each(|| {
+                let mut sums = vec![f32::NAN; before * after];
+                sum_middle(&x, length, after, &mut sums);
+                sums
+            }) {
+                assert!(sums == expected, "{sizes:?} at {level}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_best_of_an_axis_is_the_first_on_every_instruction_set() {
+        for sizes in SIZES.into_iter().filter(|sizes| sizes[1] > 0) {
+            let [before, length, after] = sizes;
+            let x: Vec<f32> = (0..sizes.iter().product()).map(|i| (i * i % 7) as f32).collect();
+            let better = |best: Option<usize>, i| match best {
+                Some(best) if x[best] >= x[i] => Some(best),
+                _ => Some(i),
+            };
+            let best = each_of(sizes, |places| places.fold(None, better).unwrap() as f32);
+            for (level, (y, j)) in at_each(|| {
+                let (mut y, mut j) = (vec![f32::NAN; before * after], vec![9; before * after]);
+                best_middle(&x, length, after, (&mut y, &mut j), |x, best| x > best);
+                (y, j)
+            }) {
+                for (i, &best) in best.iter().enumerate() {
+                    let place = best as usize / after % length;
+                    assert!(
+                        (y[i], j[i] as usize) == (x[best as usize], place),
+                        "{sizes:?} at {level}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn double_sums_of_every_remainder() {
+        for n in [0, 1, 7, 8, 30] {
+            let x: Vec<f32> = (0..n).map(|i| i as f32 - 3.0).collect();
+            let expected = x.iter().map(|x| f64::from(x * x + 1.0)).sum::<f64>();
+            for (level, sum) in at_each(|| sum_f64(&x, &x, |a, b| a * b + 1.0)) {
+                assert_eq!(sum, expected, "{n} at {level}");
+            }
         }
     }
 }

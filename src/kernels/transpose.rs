@@ -1,7 +1,8 @@
 //! Columns for rows, a square of elements at a time, in registers.
 //!
-//! To be called inside a kernel that is dispatched already.
+//! To be called inside a kernel that is dispatched already, except [`transpose_into`].
 
+use super::dispatch::dispatch;
 use crate::real::Real;
 use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
@@ -76,4 +77,16 @@ pub(crate) fn square<S: Simd, T: Real>(
         high[0].zip_high(high[1]),
     ];
     columns.map(|column| std::array::from_fn(|r| column.as_slice()[r]))
+}
+
+/// into\[t, r\] = x\[r * step + t\] for rows r and columns t: a matrix transposed whose rows are `step`
+/// apart.
+pub(crate) fn transpose_into<T: Real>(
+    x: &[T],
+    step: usize,
+    (rows, columns): (usize, usize),
+    into: &mut [T],
+) {
+    let row = |r: usize| &x[r * step..][..columns];
+    dispatch!(|simd| transpose(simd, rows, row, into, rows));
 }

@@ -1,13 +1,13 @@
 //! Sums and means, over everything or over one axis.
 
-use crate::kernels::elementwise::{add, map};
-use crate::kernels::reduce::sum;
+use crate::kernels::reduce::{sum, sum_middle};
 use crate::real::Real;
 use crate::tape::{Context, Op, Var};
 use crate::tensor::{Shape, Tensor};
 
 impl<'t, T: Real> Var<'t, T> {
     /// y = sum of all elements, a scalar; 0 of none
+    #[track_caller]
     pub fn sum(self) -> Var<'t, T> {
         let y = Tensor::scalar(sum(self.value().data()));
         let [y] = self.tape().record(Sum, &[self], [y]);
@@ -37,7 +37,7 @@ impl<T: Real> Op<T> for Sum {
     }
 }
 
-/// The shape seen as before x axis x after.
+/// The shape seen as before x axis x after: the elements before it, its length, those after it.
 #[track_caller]
 pub(super) fn around(op: &str, shape: Shape, axis: usize) -> (usize, usize, usize) {
     assert!(axis < shape.len(), "{op}: shape {shape:?} has no axis {axis}");
@@ -45,14 +45,26 @@ pub(super) fn around(op: &str, shape: Shape, axis: usize) -> (usize, usize, usiz
 }
 
 /// The shape without one of its axes.
-fn without(shape: Shape, axis: usize) -> Shape {
+pub(super) fn without(shape: Shape, axis: usize) -> Shape {
     let rest: Vec<usize> =
         shape.iter().enumerate().filter(|(i, _)| *i != axis).map(|(_, &n)| n).collect();
     Shape::from(&rest[..])
 }
 
 impl<'t, T: Real> Var<'t, T> {
-    /// y = sums over `axis`, which is gone; 0 of an empty one
+    /// y = sums over `axis`, which is gone; 0 over an empty one
+    ///
+    /// [`insert_axis`](Var::insert_axis) puts the axis back, with length 1, for what is to be
+    /// broadcast along it; so with the means, maxima and minima.
+    ///
+    /// ```
+    /// use dpq::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from([[1.0_f32, 3.0], [2.0, 6.0]]));
+    /// assert_eq!(x.sum_axis(1).value(), Tensor::from([4.0, 8.0]));
+    /// let share = x / x.sum_axis(1).insert_axis(1);
+    /// assert_eq!(share.value(), Tensor::from([[0.25, 0.75], [0.25, 0.75]]));
+    /// ```
     ///
     /// # Panics
     /// If there is no such axis.
@@ -60,14 +72,8 @@ impl<'t, T: Real> Var<'t, T> {
     pub fn sum_axis(self, axis: usize) -> Var<'t, T> {
         let x = self.value();
         let (_, length, after) = around("sum_axis", x.shape(), axis);
-        let mut y = Tensor::zeros(without(x.shape(), axis));
-        if length * after > 0 {
-            for (y, x) in
-                y.data_mut().chunks_exact_mut(after).zip(x.data().chunks_exact(length * after))
-            {
-                x.chunks_exact(after).for_each(|x| add(y, x));
-            }
-        }
+        let mut y = self.tape().uninit(without(x.shape(), axis));
+        sum_middle(x.data(), length, after, y.data_mut());
         let [y] = self.tape().record(SumAxis { axis }, &[self], [y]);
         y
     }
@@ -94,11 +100,13 @@ impl<T: Real> Op<T> for SumAxis {
         let shape = ctx.input(0).shape();
         let (_, length, after) = around("sum_axis", shape, self.axis);
         let mut dx = ctx.uninit(shape);
-        if length * after > 0 {
-            for (dx, dy) in
-                dx.data_mut().chunks_exact_mut(length * after).zip(dy.data().chunks_exact(after))
-            {
-                dx.chunks_exact_mut(after).for_each(|dx| map(dy, dx, |dy| dy));
+        let size = (length * after).max(1);
+        for (dx, dy) in
+            dx.data_mut().chunks_exact_mut(size).zip(dy.data().chunks_exact(after.max(1)))
+        {
+            match dy {
+                [dy] => dx.fill(*dy),
+                dy => dx.chunks_exact_mut(after).for_each(|dx| dx.copy_from_slice(dy)),
             }
         }
         ctx.add(0, dx);

@@ -15,7 +15,7 @@ impl<'t, T: Real> Var<'t, T> {
     pub fn gather_rows<'i>(self, ids: impl Into<Ids<'i>>) -> Var<'t, T> {
         let x = self.value();
         let [height, width] = x.shape()[..] else {
-            panic!("rows of shape {:?}: not a matrix", x.shape())
+            panic!("gather_rows: shape {:?} is not a matrix", x.shape())
         };
         let distinct = Distinct::new(self.tape(), ids.into(), height);
         let mut y = self.tape().uninit([distinct.slots.len(), width]);

@@ -1,9 +1,9 @@
-//! Other shapes of the same elements, parts of tensors, and tensors of parts.
+//! Other shapes of the same elements, parts of tensors, and tensors made of parts.
 
 use super::reduce::around;
 use crate::real::Real;
 use crate::tape::{Context, Op, Var};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Shape;
 use std::ops::Range;
 
 impl<'t, T: Real> Var<'t, T> {
@@ -16,6 +16,34 @@ impl<'t, T: Real> Var<'t, T> {
         let [y] = self.tape().record(Reshape, &[self], [self.value().reshape(shape)]);
         y
     }
+
+    /// y = x with one more axis, of length 1, in place `axis`: for broadcasting along it
+    ///
+    /// ```
+    /// use dpq::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let mask = tape.constant(Tensor::<f32>::zeros([2, 5]));
+    /// let states = tape.leaf(Tensor::zeros([2, 5, 3]));
+    /// assert_eq!(mask.insert_axis(2).shape()[..], [2, 5, 1]);
+    /// assert_eq!((states * mask.insert_axis(2)).shape()[..], [2, 5, 3]);
+    /// ```
+    ///
+    /// # Panics
+    /// If x has four axes already, or fewer than `axis`.
+    #[track_caller]
+    pub fn insert_axis(self, axis: usize) -> Var<'t, T> {
+        self.reshape(with_axis("insert_axis", self.shape(), axis))
+    }
+}
+
+/// The shape with one more axis, of length 1, in place `axis`.
+#[track_caller]
+fn with_axis(op: &str, shape: Shape, axis: usize) -> Shape {
+    assert!(axis <= shape.len(), "{op}: no place {axis} for an axis in shape {shape:?}");
+    assert!(shape.len() < 4, "{op}: shape {shape:?} has four axes already");
+    let mut lengths = shape.to_vec();
+    lengths.insert(axis, 1);
+    Shape::from(&lengths[..])
 }
 
 struct Reshape;
@@ -78,26 +106,23 @@ impl<T: Real> Op<T> for Slice {
 /// y = the parts one after the other on `axis`
 ///
 /// # Panics
-/// If there are none, or they differ on another axis.
+/// If there are none, there is no such axis, or they differ on another one.
 #[track_caller]
 pub fn concat<'t, T: Real>(parts: &[Var<'t, T>], axis: usize) -> Var<'t, T> {
-    let first = parts.first().expect("concat of at least one part");
-    let values: Vec<Tensor<T>> = parts.iter().map(Var::value).collect();
-    let shape = first.shape();
+    assert!(!parts.is_empty(), "concat of no parts");
+    let (tape, shape) = (parts[0].tape(), parts[0].shape());
     around("concat", shape, axis);
-    let lengths: Vec<usize> = values
-        .iter()
-        .map(|x| {
-            assert!(
-                x.shape().len() == shape.len() && x.shape().with(axis, 0) == shape.with(axis, 0),
-                "concat on axis {axis}: shapes {shape:?} and {:?}",
-                x.shape()
-            );
-            x.shape()[axis]
-        })
-        .collect();
-    let mut y = first.tape().uninit(shape.with(axis, lengths.iter().sum()));
-    for (x, (part, whole)) in values.iter().zip(places(y.shape(), axis, &lengths)) {
+    for part in parts {
+        let other = part.shape();
+        assert!(
+            other.len() == shape.len() && other.with(axis, 0) == shape.with(axis, 0),
+            "concat on axis {axis}: shapes {shape:?} and {other:?}"
+        );
+    }
+    let lengths: Vec<usize> = parts.iter().map(|part| part.shape()[axis]).collect();
+    let mut y = tape.uninit(shape.with(axis, lengths.iter().sum()));
+    for (x, (part, whole)) in parts.iter().zip(places(y.shape(), axis, &lengths)) {
+        let x = x.value();
         for (y, x) in y
             .data_mut()
             .chunks_exact_mut(whole.max(1))
@@ -106,8 +131,25 @@ pub fn concat<'t, T: Real>(parts: &[Var<'t, T>], axis: usize) -> Var<'t, T> {
             y[part.clone()].copy_from_slice(x);
         }
     }
-    let [y] = first.tape().record(Concat { axis, lengths }, parts, [y]);
+    let [y] = tape.record(Concat { axis, lengths }, parts, [y]);
     y
+}
+
+/// y = the parts, all of one shape, along a new axis in place `axis`: the i-th is where it is i
+///
+/// # Panics
+/// If there are none, they differ in shape, or the result would have more than four axes.
+#[track_caller]
+pub fn stack<'t, T: Real>(parts: &[Var<'t, T>], axis: usize) -> Var<'t, T> {
+    assert!(!parts.is_empty(), "stack of no parts");
+    let shape = parts[0].shape();
+    let one = with_axis("stack", shape, axis);
+    let mut slices = Vec::with_capacity(parts.len());
+    for part in parts {
+        assert!(part.shape() == shape, "stack: shapes {shape:?} and {:?}", part.shape());
+        slices.push(part.reshape(one));
+    }
+    concat(&slices, axis)
 }
 
 /// For every part: its range within a chunk of the whole, and the chunk's length.
@@ -147,7 +189,7 @@ impl<T: Real> Op<T> for Concat {
 #[cfg(feature = "proptest")]
 pub(super) fn cases() -> Vec<crate::strategies::Case> {
     use crate::gradcheck;
-    use crate::strategies::{Case, length, tensor, tensors};
+    use crate::strategies::{Case, length, shapes, tensor, tensors};
     use proptest::prelude::*;
 
     vec![
@@ -176,6 +218,19 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
                 }),
             |(a, b, axis)| gradcheck([a, b], |[a, b]| concat(&[a, b, a], axis)),
         ),
+        Case::new("insert_axis", (tensors(2), 0..3_usize), |(x, axis)| {
+            gradcheck([x], |[x]| {
+                let y = x.insert_axis(axis);
+                y * y
+            })
+        }),
+        Case::new(
+            "stack",
+            (shapes(2), 0..3_usize)
+                .prop_filter("a Jacobian of moderate size", |(shape, _)| shape.elements() <= 60)
+                .prop_flat_map(|(shape, axis)| (tensor(shape), tensor(shape), Just(axis))),
+            |(a, b, axis)| gradcheck([a, b], |[a, b]| stack(&[a, b, a * b], axis)),
+        ),
     ]
 }
 
@@ -183,6 +238,7 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
 mod tests {
     use super::*;
     use crate::tape::Tape;
+    use crate::tensor::Tensor;
 
     #[test]
     fn slices_and_concatenation_undo_each_other() {
@@ -195,5 +251,15 @@ mod tests {
                 x.value()
             );
         }
+    }
+
+    #[test]
+    fn a_stack_holds_its_parts_along_the_new_axis() {
+        let tape = Tape::new();
+        let [a, b] = [[1.0_f32, 2.0], [3.0, 4.0]].map(|x| tape.leaf(Tensor::from(x)));
+        assert_eq!(stack(&[a, b], 0).value(), Tensor::from([[1.0, 2.0], [3.0, 4.0]]));
+        assert_eq!(stack(&[a, b], 1).value(), Tensor::from([[1.0, 3.0], [2.0, 4.0]]));
+        let grads = tape.backward((stack(&[a, b, a], 1) * a.insert_axis(1)).sum()).unwrap();
+        assert_eq!(grads.dense(b).data(), [1.0, 2.0]);
     }
 }

@@ -1,22 +1,17 @@
-//! Softmax over the last axis, and the losses built on it.
+//! Softmax and its logarithm over the last axis.
 
-use super::ids::checked;
-use crate::gemm::{Matrix, multiply};
-use crate::kernels::elementwise::{add, map, scale, scale_and_add, update, zip};
+use super::broadcast::{common_shape, zip_broadcast};
+use crate::kernels::elementwise::{map, scale, update, zip};
 use crate::kernels::exponential::{Function, apply};
 use crate::kernels::reduce::{dot, sum};
 use crate::kernels::softmax::exp_shifted;
-use crate::parallel::{self, Order, Rows, chunks};
 use crate::real::Real;
 use crate::tape::{Context, Op, Var};
-use crate::tensor::{Buffer, Pool, Shape, Tensor};
-use std::ops::Range;
-
-/// The rows of logits are worked on in at most this many pieces.
-const PIECES: usize = 16;
+use crate::tensor::Tensor;
 
 impl<'t, T: Real> Var<'t, T> {
     /// y\[i, j\] = e^x\[i, j\] / sum over j of e^x\[i, j\]
+    #[track_caller]
     pub fn softmax(self) -> Var<'t, T> {
         let x = self.value();
         let mut y = self.tape().uninit(x.shape());
@@ -47,7 +42,52 @@ impl<T: Real> Op<T> for Softmax {
 }
 
 impl<'t, T: Real> Var<'t, T> {
+    /// y = softmax over the elements whose mask is 1; those whose mask is 0 get the probability 0 and the gradient 0.
+    /// A row whose mask is all 0 is all 0. The mask broadcasts to x's shape.
+    ///
+    /// ```
+    /// use dpq::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let scores = tape.leaf(Tensor::from([[1.0_f32, 1.0, 9.0], [1.0, 1.0, 1.0]]));
+    /// // The third key is padding.
+    /// let y = scores.masked_softmax(&Tensor::from([1.0, 1.0, 0.0]));
+    /// assert_eq!(y.value(), Tensor::from([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]]));
+    /// ```
+    ///
+    /// # Panics
+    /// If the mask does not broadcast to x's shape, or has an element that is neither 0 nor 1.
+    #[track_caller]
+    pub fn masked_softmax(self, mask: &Tensor<T>) -> Var<'t, T> {
+        let (tape, x) = (self.tape(), self.value());
+        assert!(
+            common_shape(x.shape(), mask.shape()) == Some(x.shape()),
+            "masked_softmax: a mask of shape {:?} does not broadcast to {:?}",
+            mask.shape(),
+            x.shape()
+        );
+        if let Some(wrong) = mask.data().iter().find(|&&m| m != T::ZERO && m != T::ONE) {
+            panic!("masked_softmax: the mask holds {wrong:?}, which is neither 0 nor 1");
+        }
+        let lowest = -T::ONE / T::ZERO;
+        let (mut y, mut masks) = (tape.uninit(x.shape()), tape.uninit(x.shape()));
+        zip_broadcast(&x, mask, &mut y, |x, m| if m == T::ZERO { lowest } else { x });
+        zip_broadcast(&x, mask, &mut masks, |_, m| m);
+        let width = x.shape().as_matrix().1.max(1);
+        for (y, mask) in y.data_mut().chunks_exact_mut(width).zip(masks.rows()) {
+            let (_, total) = exp_shifted(y, None);
+            let factor = T::ONE / total;
+            // Chosen and not multiplied: without any element that counts, the factor is NaN.
+            update(y, mask, |y, m| if m == T::ZERO { m } else { y * factor });
+        }
+        // The rule is softmax's, for which an element of probability 0 has the gradient 0.
+        let [y] = tape.record(Softmax, &[self], [y]);
+        y
+    }
+}
+
+impl<'t, T: Real> Var<'t, T> {
     /// y\[i, j\] = x\[i, j\] - ln sum over j of e^x\[i, j\]
+    #[track_caller]
     pub fn log_softmax(self) -> Var<'t, T> {
         let x = self.value();
         let width = x.shape().as_matrix().1.max(1);
@@ -81,258 +121,36 @@ impl<T: Real> Op<T> for LogSoftmax {
     }
 }
 
-/// Rows of logits, and the target of each.
-struct Rated<'a, T> {
-    /// rows x classes
-    logits: &'a mut [T],
-    /// Added to every row.
-    bias: Option<&'a [T]>,
-    targets: &'a [u32],
-}
-
-impl<T: Real> Rated<'_, T> {
-    /// How many rows, how many classes, and the rows of a piece of work.
-    fn sizes(&self) -> [usize; 3] {
-        let rows = self.targets.len();
-        [rows, self.logits.len() / rows, rows.div_ceil(PIECES)]
-    }
-
-    /// The mean over rows of the cross-entropy ln sum_j e^x\[j\] - x\[target\], x = logits + bias.
-    fn loss(self, pool: &Pool<T>) -> f64 {
-        let ([rows, classes, height], Rated { logits, bias, targets }) = (self.sizes(), self);
-        let mut losses = pool.take(rows);
-        let pieces = (chunks(logits, height * classes), chunks(&mut losses, height));
-        parallel::for_each(Order::Forward, pieces, |i, (logits, losses)| {
-            let rows = logits.chunks_exact_mut(classes).zip(&targets[i * height..]);
-            for (loss, (row, &target)) in losses.iter_mut().zip(rows) {
-                (*loss, _) = row_loss(row, bias, target as usize);
-            }
-        });
-        mean(&losses)
-    }
-
-    /// The [`loss`](Self::loss), of which the logits become the gradient, (softmax - one-hot) / rows;
-    /// and the gradient's sums over rows, one a class.
-    fn loss_and_gradient(self, pool: &Pool<T>) -> (f64, Buffer<T>) {
-        let ([rows, classes, height], Rated { logits, bias, targets }) = (self.sizes(), self);
-        let weight = T::ONE / T::from_usize(rows);
-        let (mut losses, mut sums) = (pool.take(rows), pool.take(classes));
-        let pieces = (chunks(logits, height * classes), chunks(&mut losses, height));
-        let work = (Rows::new(rows, height), pieces);
-        let piece = |(rows, (logits, losses)): (Range<usize>, (&mut [T], &mut [T])),
-                     sums: &mut [T]| {
-            let rows = logits.chunks_exact_mut(classes).zip(&targets[rows]);
-            for (loss, (row, &target)) in losses.iter_mut().zip(rows) {
-                let target = target as usize;
-                let total;
-                (*loss, total) = row_loss(row, bias, target);
-                scale_and_add(row, weight / total, sums);
-                row[target] -= weight;
-                sums[target] -= weight;
-            }
-        };
-        parallel::sum(pool, 0, Order::Forward, work, &mut sums, piece, add);
-        (mean(&losses), sums)
-    }
-}
-
-/// The cross-entropy of one row; the row becomes e^(x - max), whose sum is returned as well.
-fn row_loss<T: Real>(row: &mut [T], bias: Option<&[T]>, target: usize) -> (T, T) {
-    let score = row[target] + bias.map_or(T::ZERO, |bias| bias[target]);
-    let (max, total) = exp_shifted(row, bias);
-    ((max - score) + total.ln(), total)
-}
-
-fn mean<T: Real>(losses: &[T]) -> f64 {
-    losses.iter().map(|loss| loss.to_f64()).sum::<f64>() / losses.len() as f64
-}
-
-#[track_caller]
-fn assert_rows(op: &str, shape: Shape, targets: &[u32]) {
-    let (rows, classes) = shape.as_matrix();
-    assert_eq!(rows, targets.len(), "{op}: rows of logits of shape {shape:?}, and targets");
-    assert!(rows * classes > 0, "{op} of nothing: logits of shape {shape:?}");
-}
-
-impl<'t, T: Real> Var<'t, T> {
-    /// y = mean over rows i of ln sum_j e^x\[i, j\] - x\[i, target\[i\]\], the cross-entropy of
-    /// softmax(x). A target outside the classes is an error that the tape reports.
-    ///
-    /// # Panics
-    /// If there is not one target a row, or no row or class at all.
-    #[track_caller]
-    pub fn cross_entropy(self, targets: &[u32]) -> Var<'t, T> {
-        let (tape, x) = (self.tape(), self.value());
-        assert_rows("cross_entropy", x.shape(), targets);
-        let targets = checked(tape, targets, x.shape().as_matrix().1);
-        let mut slope = tape.uninit(x.shape());
-        slope.data_mut().copy_from_slice(x.data());
-        let pool = &tape.pools().values;
-        let rated = Rated { logits: slope.data_mut(), bias: None, targets: &targets };
-        // Without a gradient the tape drops the op, and with it what the logits became.
-        let loss = match self.needs_gradient() {
-            true => rated.loss_and_gradient(pool).0,
-            false => rated.loss(pool),
-        };
-        let [y] = tape.record(CrossEntropy { slope }, &[self], [Tensor::scalar(T::from_f64(loss))]);
-        y
-    }
-}
-
-struct CrossEntropy<T: Real> {
-    /// (softmax - one-hot) / rows
-    slope: Tensor<T>,
-}
-impl<T: Real> Op<T> for CrossEntropy<T> {
-    fn backward(&self, ctx: &mut Context<'_, T>) {
-        // dx = dy (softmax(x) - one-hot(target)) / rows
-        let Some(dy) = ctx.output_grad(0) else { return };
-        let mut dx = ctx.uninit(self.slope.shape());
-        map(self.slope.data(), dx.data_mut(), |slope| slope * dy.item());
-        ctx.add(0, dx);
-    }
-}
-
-impl<'t, T: Real> Var<'t, T> {
-    /// y = cross-entropy of the logits H W + b, mean over rows: the output layer of a model and its
-    /// loss in one. H n x h (leading axes are flattened), W h x classes, b classes.
-    ///
-    /// The logits exist once, and become their own gradient in place.
-    ///
-    /// # Panics
-    /// If the shapes do not fit, or there is nothing to average.
-    #[track_caller]
-    pub fn linear_cross_entropy(self, w: Var<'t, T>, b: Var<'t, T>, targets: &[u32]) -> Var<'t, T> {
-        let (tape, h, wv, bv) = (self.tape(), self.value(), w.value(), b.value());
-        let (rows, width) = h.shape().as_matrix();
-        assert!(
-            wv.shape().len() == 2 && wv.shape()[0] == width && wv.shape()[1..] == bv.shape()[..],
-            "linear_cross_entropy: shapes {:?}, {:?} and {:?}",
-            h.shape(),
-            wv.shape(),
-            bv.shape()
-        );
-        let classes = wv.shape()[1];
-        assert_rows("linear_cross_entropy", [rows, classes].into(), targets);
-        let targets = checked(tape, targets, classes);
-        let pool = &tape.pools().values;
-        let mut slope = tape.uninit([rows, classes]);
-        let (left, right) =
-            (Matrix::new(h.data(), rows, width), Matrix::new(wv.data(), width, classes));
-        multiply(pool, left, right, slope.data_mut(), false);
-        let rated = Rated { logits: slope.data_mut(), bias: Some(bv.data()), targets: &targets };
-        let (loss, sums) = match [self, w, b].iter().any(Var::needs_gradient) {
-            true => rated.loss_and_gradient(pool),
-            false => (rated.loss(pool), pool.take(0)),
-        };
-        let op = LinearCrossEntropy { slope, sums };
-        let [y] = tape.record(op, &[self, w, b], [Tensor::scalar(T::from_f64(loss))]);
-        y
-    }
-}
-
-struct LinearCrossEntropy<T: Real> {
-    /// G = (softmax - one-hot) / rows
-    slope: Tensor<T>,
-    /// The sums of G's columns.
-    sums: Buffer<T>,
-}
-impl<T: Real> Op<T> for LinearCrossEntropy<T> {
-    fn backward(&self, ctx: &mut Context<'_, T>) {
-        // dH = dy G W^T, dW = (dy H)^T G, db = dy sum of G's rows
-        let Some(dy) = ctx.output_grad(0) else { return };
-        let (dy, pool) = (dy.item(), &ctx.pools().values);
-        let (h, w) = (ctx.input(0), ctx.input(1));
-        let (rows, width) = h.shape().as_matrix();
-        let classes = w.shape()[1];
-        let slope = Matrix::new(self.slope.data(), rows, classes);
-        if ctx.needs(0) {
-            let mut dh = ctx.uninit(h.shape());
-            multiply(pool, slope, Matrix::new(w.data(), width, classes).t(), dh.data_mut(), false);
-            scale(dh.data_mut(), dy);
-            ctx.add(0, dh);
-        }
-        if ctx.needs(1) {
-            let mut scaled = ctx.uninit([rows, width]);
-            map(h.data(), scaled.data_mut(), |h| h * dy);
-            let mut dw = ctx.uninit(w.shape());
-            multiply(
-                pool,
-                Matrix::new(scaled.data(), rows, width).t(),
-                slope,
-                dw.data_mut(),
-                false,
-            );
-            ctx.add(1, dw);
-        }
-        if ctx.needs(2) {
-            let mut db = ctx.uninit([classes]);
-            map(&self.sums, db.data_mut(), |sum| sum * dy);
-            ctx.add(2, db);
-        }
-    }
-}
-
 #[cfg(feature = "proptest")]
 pub(super) fn cases() -> Vec<crate::strategies::Case> {
     use crate::gradcheck;
-    use crate::strategies::{Case, elements, ids, some_length, tensor, tensors};
+    use crate::strategies::{Case, tensors};
+    use crate::tensor::Shape;
     use proptest::prelude::*;
 
-    let labelled = || {
-        (some_length(), some_length())
-            .prop_filter("a Jacobian of moderate size", |(n, k)| n * k <= 200)
-            .prop_flat_map(|(n, k)| (tensor([n, k]), ids(n, k)))
-    };
+    // A mask of x's shape, or of its last axis, or of its leading axes.
+    let masked = tensors(3).prop_flat_map(|x| {
+        let [a, b, c] = x.shape()[..] else { unreachable!("three axes") };
+        let shapes = [Shape::from([a, b, c]), [c].into(), [a, 1, c].into(), [a, b, 1].into()];
+        let mask = prop::sample::select(shapes.to_vec()).prop_flat_map(|shape| {
+            prop::collection::vec(0..4_u8, shape.elements()).prop_map(move |draws| {
+                Tensor::from_fn(shape, |i| if draws[i] == 0 { 0.0 } else { 1.0 })
+            })
+        });
+        (Just(x), mask)
+    });
     vec![
         Case::new("softmax", tensors(2), |x| gradcheck([x], |[x]| x.softmax())),
-        Case::new("log_softmax", tensors(2), |x| gradcheck([x], |[x]| x.log_softmax())),
-        Case::new("cross_entropy", labelled(), |(x, targets)| {
-            gradcheck([x], |[x]| x.cross_entropy(&targets) * 3.0)
+        Case::new("masked_softmax", masked, |(x, mask)| {
+            gradcheck([x], |[x]| x.masked_softmax(&mask))
         }),
-        Case::new(
-            "linear_cross_entropy",
-            (some_length(), some_length(), some_length())
-                .prop_filter("a Jacobian of moderate size", |(n, h, k)| n * h + h * k <= 200)
-                .prop_flat_map(|(n, h, k)| {
-                    // Small logits: ln(1 + x) of a certain prediction's tiny x rounds like 1 does.
-                    let small = |shape: [usize; 2]| elements(shape, -0.5..0.5);
-                    (small([n, h]), small([h, k]), tensor([k]), ids(n, k))
-                }),
-            |(h, w, b, targets)| {
-                gradcheck([h, w, b], |[h, w, b]| h.linear_cross_entropy(w, b, &targets) * 3.0)
-            },
-        ),
+        Case::new("log_softmax", tensors(2), |x| gradcheck([x], |[x]| x.log_softmax())),
     ]
 }
 
 #[cfg(test)]
 mod tests {
     use crate::{Tape, Tensor};
-
-    #[test]
-    fn the_fused_losses_equal_their_compositions() {
-        let tape = Tape::new();
-        let h = tape.leaf(Tensor::from_fn([5, 3], |i| (i as f64 * 0.7).sin()));
-        let w = tape.leaf(Tensor::from_fn([3, 18], |i| (i as f64 * 1.3).cos()));
-        let b = tape.leaf(Tensor::from_fn([18], |i| (i as f64).sin()));
-        let targets = [4, 0, 17, 4, 9];
-        let logits = h.matmul(w) + b;
-        let rows: Vec<u32> = (0..5).map(|i| i * 18 + targets[i as usize]).collect();
-        let composed = -logits.log_softmax().reshape([90, 1]).gather_rows(&rows).mean();
-        let fused = h.linear_cross_entropy(w, b, &targets);
-        for loss in [fused, logits.cross_entropy(&targets)] {
-            assert!((loss.value().item() - composed.value().item()).abs() < 1e-14);
-            let (a, c) = (tape.backward(loss).unwrap(), tape.backward(composed).unwrap());
-            for x in [h, w, b] {
-                let (a, c) = (a.dense(x), c.dense(x));
-                assert!(
-                    a.data().iter().zip(c.data()).all(|(a, c)| (a - c).abs() < 1e-14),
-                    "{a:?} {c:?}"
-                );
-            }
-        }
-    }
 
     #[test]
     fn softmax_of_large_scores_and_of_an_empty_axis() {
@@ -343,5 +161,44 @@ mod tests {
             tape.leaf(Tensor::<f32>::zeros([2, 0])).softmax().value(),
             Tensor::zeros([2, 0])
         );
+    }
+
+    #[test]
+    fn what_is_masked_has_no_probability_no_gradient_and_no_influence() {
+        let tape = Tape::new();
+        for hidden in [5.0, 1e30, f32::INFINITY, f32::NAN] {
+            let x = tape.leaf(Tensor::from([[1.0, hidden, 2.0, 3.0], [hidden; 4]]));
+            let mask = Tensor::from([[1.0, 0.0, 1.0, 1.0], [0.0; 4]]);
+            let y = x.masked_softmax(&mask);
+            let short = tape.leaf(Tensor::from([1.0, 2.0, 3.0])).softmax().value();
+            let [a, b, c] = short.data()[..] else { unreachable!() };
+            assert_eq!(y.value(), Tensor::from([[a, 0.0, b, c], [0.0; 4]]));
+            let seed = Tensor::from([[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]]);
+            let dx = tape.backward_from(&[(y, seed)]).dense(x);
+            assert_eq!((dx.data()[1], &dx.data()[4..]), (0.0, &[0.0; 4][..]));
+            assert!(dx.data()[0] != 0.0);
+        }
+    }
+
+    #[test]
+    fn nothing_masked_is_softmax_and_a_nan_that_counts_stays() {
+        let tape = Tape::new();
+        let x = tape.leaf(Tensor::from_fn([3, 40], |i| (i as f32).sin()));
+        assert_eq!(x.masked_softmax(&Tensor::from([1.0])).value(), x.softmax().value());
+        let y = tape.leaf(Tensor::from([f32::NAN, 1.0])).masked_softmax(&Tensor::from([1.0, 0.0]));
+        assert!(y.value().data()[0].is_nan() && y.value().data()[1] == 0.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "masked_softmax: a mask of shape [2, 1] does not broadcast to [3]")]
+    fn a_mask_of_more_axes_panics_with_both_shapes() {
+        Tape::new().leaf(Tensor::<f32>::zeros([3])).masked_softmax(&Tensor::zeros([2, 1]));
+    }
+
+    #[test]
+    #[should_panic(expected = "masked_softmax: the mask holds -inf, which is neither 0 nor 1")]
+    fn a_mask_to_add_is_refused() {
+        let mask = Tensor::from([0.0, f32::NEG_INFINITY]);
+        Tape::new().leaf(Tensor::<f32>::zeros([2])).masked_softmax(&mask);
     }
 }

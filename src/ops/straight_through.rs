@@ -13,6 +13,7 @@ use crate::tensor::Tensor;
 
 impl<'t, T: Real> Var<'t, T> {
     /// y = stop(x): x's value, without a gradient
+    #[track_caller]
     pub fn stop_gradient(self) -> Var<'t, T> {
         let tape = self.tape();
         tape.constant(tape.freeze("stop_gradient", &self.shape(), || self.value()))
@@ -80,7 +81,8 @@ impl<'t, T: Real> Var<'t, T> {
 #[track_caller]
 pub fn one_hot<T: Real>(codes: &[u32], length: usize) -> Tensor<T> {
     let mut y = Tensor::zeros([codes.len(), length]);
-    for (row, &code) in y.data_mut().chunks_exact_mut(length).zip(codes) {
+    for (row, &code) in y.data_mut().chunks_exact_mut(length.max(1)).zip(codes) {
+        assert!((code as usize) < length, "one_hot: code {code} is not below {length}");
         row[code as usize] = T::ONE;
     }
     y

@@ -3,7 +3,7 @@
 use super::backward::VarGrads;
 use super::node::{Kind, Node};
 use super::op::Recorded;
-use super::tape::Tape;
+use super::tape::{Tape, Var};
 use crate::real::Real;
 use crate::tensor::Tensor;
 use std::fmt;
@@ -55,6 +55,25 @@ impl<T: Real> fmt::Display for Table<'_, T> {
             )?;
         }
         Ok(())
+    }
+}
+
+/// Number, op or label, shape, and the value: all elements of a small one, the Euclidean norm of
+/// another.
+///
+/// ```
+/// use dpq::{Tape, Tensor};
+/// let tape = Tape::new();
+/// let x = tape.leaf(Tensor::from([1.0_f32, 2.0]));
+/// assert_eq!(format!("{:?}", x * x), "#1 Mul [2]: 1.0000 4.0000");
+/// ```
+impl<T: Real> fmt::Debug for Var<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (nodes, ops) = (self.tape.nodes.borrow(), self.tape.ops.borrow());
+        let node = &nodes[self.index];
+        let (name, _) = name_and_inputs(node, self.index, &ops);
+        let value = node.value.as_ref().map_or("freed".into(), brief);
+        write!(f, "#{} {name} {:?}: {value}", self.index, node.shape)
     }
 }
 
