@@ -51,6 +51,13 @@ pub enum Error {
         /// The vocabulary's size: ids are `0..vocabulary`.
         vocabulary: usize,
     },
+    /// A target is none of the classes.
+    Target {
+        /// The target.
+        target: u32,
+        /// How many classes there are: targets are `0..classes`.
+        classes: usize,
+    },
     /// A number is infinite or NaN where it must be finite.
     NotFinite {
         /// Which number: the tensor and what it is for.
@@ -77,6 +84,9 @@ impl fmt::Display for Error {
             ),
             Error::Id { id, vocabulary } => {
                 write!(f, "id {id} is outside the vocabulary: expected 0..{vocabulary}")
+            }
+            Error::Target { target, classes } => {
+                write!(f, "target {target} is outside the classes: expected 0..{classes}")
             }
             Error::NotFinite { what, value } => {
                 write!(f, "{what} is {value}: expected a finite number")

@@ -62,22 +62,27 @@
 //!
 //! # A walk: ids to codes, and the gradient back
 //!
-//! 1. `examples/lstm_lm.rs`, `train_epoch`: a window's ids go to [`nn::LanguageModel::forward`].
-//! 2. `src/nn/language_model.rs`, `forward`: they go to the model's [`Embedding::forward`].
-//! 3. `src/pq/layer.rs`, `forward`: the query table, the codebooks and the way to normalise go,
-//!    with the ids, to [`pq::sx::sx`].
-//! 4. `src/pq/sx/mod.rs`, `forward`, calls `src/pq/assign.rs`, `assign`: the distinct ids
-//!    (`src/ops/rows.rs`, `Distinct::new`), the scores' statistics (`src/pq/statistics.rs`,
-//!    `statistics`), the **codes** (`src/pq/choice.rs`, `choose_and`); then the rows that they
-//!    stand for (`src/pq/codes.rs`, `decode`). [`Tape::record`] writes the op down.
-//! 5. The rows go through `src/nn/lstm.rs`, `lstm`, to `src/ops/cross_entropy.rs`, `linear_cross_entropy`,
-//!    whose value is the loss.
-//! 6. `src/tape/mod.rs`, `walk_back`: from the loss to the first node, every op's rule in turn:
-//!    `LinearCrossEntropy::backward`, `LstmOp::backward`, and `Sx::backward` in `src/pq/sx/mod.rs`. Its
-//!    `main_sweep` computes the scores again and turns the rows' gradient into that of keys, values
-//!    and queries; `correct_keys` and `finish` take off the statistics' share.
-//! 7. `Context::add_rows`: the **query table's gradient** is only the distinct ids' rows.
-//!    `src/optim.rs`, `Sgd::step`, writes just those.
+//! Each file once, in the order in which a batch of ids meets it:
+//!
+//! 1. `examples/lstm_lm.rs`, `train_epoch`: the ids of a window of text go to the model.
+//! 2. `src/nn/language_model.rs`, `forward`: they go to its embedding.
+//! 3. `src/pq/layer.rs`, `forward`: ids, query table, codebooks, and how scores are normalised.
+//! 4. `src/pq/sx/forward.rs`, `sx`: the op, in the four steps that follow.
+//! 5. `src/ops/distinct.rs`, `Distinct::new`: the distinct ids.
+//! 6. `src/pq/score.rs`, `Keys`: the keys, ready to be multiplied by queries.
+//! 7. `src/pq/statistics.rs`, `statistics`: mean and variance of the batch's scores.
+//! 8. `src/pq/assign.rs`, `Choice::choose`: the **codes**, the best normalised score of each group.
+//! 9. `src/kernels/codewords.rs`, `decode`: the rows that the codes stand for.
+//! 10. `src/tape/tape.rs`, [`Tape::record`]: the op and the rows go on the tape.
+//! 11. `src/nn/lstm.rs`, `lstm`: the rows pass through the layers.
+//! 12. `src/ops/cross_entropy.rs`, `linear_cross_entropy`: the loss.
+//! 13. `src/tape/backward.rs`, `walk_back`: from the loss to the first op, every rule in turn.
+//! 14. `src/pq/sx/backward.rs`, `Sx::backward`: the rows' gradient becomes that of values, keys and
+//!     queries, id by id, from scores that are computed again.
+//! 15. `src/pq/sx/batch_norm.rs`, `Slopes`: what the batch's statistics contribute to it.
+//! 16. `src/tape/op.rs`, [`Context::add_rows`]: the **query table's gradient**, of the distinct ids' rows
+//!     only.
+//! 17. `src/optim/sgd.rs`, `step`: just those rows are written.
 //!
 //! # Features
 //!

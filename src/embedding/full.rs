@@ -26,6 +26,16 @@ impl FullEmbedding {
         FullEmbedding { table, vocabulary, width, padding: None }
     }
 
+    /// Ids are `0..vocabulary()`.
+    pub fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+
+    /// The width of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Positions with this id get its row like any other, but no gradient. None by default.
     #[must_use]
     pub fn padding(self, id: u32) -> Self {

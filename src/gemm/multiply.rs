@@ -198,6 +198,7 @@ fn heights(rows: usize) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::dispatch::levels::assert_agree;
 
     #[test]
     fn products_equal_the_definition_for_every_layout_and_remainder() {
@@ -227,6 +228,26 @@ mod tests {
                         assert_eq!(c, expected, "packed {m} x {k} x {n}");
                     });
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn products_agree_at_every_instruction_set() {
+        let wave = |n: usize, k: f32| (0..n).map(|i| ((i as f32) * k).sin()).collect::<Vec<_>>();
+        for (m, k, n) in [(5, 3, 17), (20, 40, 70), (13, 600, 33), (210, 9, 5)] {
+            let (a, b) = (wave(m * k, 0.7), wave(k * n, 1.3));
+            let product = |a: Matrix<'_, f32>, b: Matrix<'_, f32>| {
+                let (pool, mut c) = (Pool::default(), vec![0.0; m * n]);
+                multiply(&pool, a, b, &mut c, false);
+                c.into_iter().map(f64::from).collect::<Vec<_>>()
+            };
+            // Sums of k products, each rounded once where there is a fused instruction, else twice.
+            let rounding = (k as f64) * f64::from(f32::EPSILON);
+            for (left, right) in [(false, false), (false, true), (true, false), (true, true)] {
+                let a = if left { Matrix::new(&a, k, m).t() } else { Matrix::new(&a, m, k) };
+                let b = if right { Matrix::new(&b, n, k).t() } else { Matrix::new(&b, k, n) };
+                assert_agree("product", rounding, || product(a, b));
             }
         }
     }

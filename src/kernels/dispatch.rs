@@ -61,4 +61,20 @@ pub(crate) mod levels {
         };
         known.into_iter().flatten().map(run).collect()
     }
+
+    /// Asserts that `f` gives the same numbers at every level, to `tolerance` times the largest.
+    #[track_caller]
+    pub(crate) fn assert_agree(what: &str, tolerance: f64, f: impl Fn() -> Vec<f64> + Sync) {
+        let found = at_each(f);
+        let (narrowest, expected) = &found[0];
+        let largest = expected.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+        assert!(largest > 0.0 && largest.is_finite(), "{what}: numbers to compare");
+        for (level, found) in &found[1..] {
+            let off = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(
+                found.len() == expected.len() && off <= tolerance * largest,
+                "{what}: {level} and {narrowest} differ by {off:e} of {largest:e}"
+            );
+        }
+    }
 }

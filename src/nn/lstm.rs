@@ -24,8 +24,9 @@ use crate::tensor::Tensor;
 /// `x` is steps x batch x inputs, `h0` and `c0` batch x H, `w_ih` 4H x inputs, `w_hh` 4H x H, `b`
 /// 4H. The outputs are steps x batch x H, batch x H and batch x H.
 ///
-/// One product serves all inputs, one product with a weight packed once every step; on the way back
-/// the gates' gradients come first, then one product for each weight.
+/// One product serves all inputs; each step has one more product, with a weight that is packed once.
+/// The backward pass computes the gradients of all gates first, and then has one product for each
+/// weight.
 ///
 /// # Panics
 /// If the shapes do not fit, or there are no steps.
@@ -93,6 +94,13 @@ impl Sizes {
         };
         let hidden = state[0].shape().as_matrix().1;
         let [w_ih, w_hh, b] = weights.map(|w| w.shape());
+        for s in state.map(|s| s.shape()) {
+            assert!(
+                s.len() == 2 && s[0] == batch,
+                "lstm: a state of shape {s:?} for an input of shape {:?}: the batch is {batch}",
+                x.shape()
+            );
+        }
         assert!(
             steps > 0
                 && state.iter().all(|s| s.shape()[..] == [batch, hidden])
@@ -117,17 +125,25 @@ struct LstmOp<T: Real> {
 }
 impl<T: Real> Op<T> for LstmOp<T> {
     fn backward(&self, ctx: &mut Context<'_, T>) {
-        // With dh, dc of step t, the later steps' shares included:
+        // With dh, dc of step t, what later steps contribute included:
         //   do = dh tanh(c) o (1 - o)         dc += dh o (1 - tanh(c)^2)
         //   df = dc c_(t-1) f (1 - f)         di = dc g i (1 - i)          dg = dc i (1 - g^2)
         //   dh_(t-1) = W_hh^T (di, df, dg, do)                             dc_(t-1) = dc f
         // and over all steps: dx = dgates W_ih, dW_ih = dgates^T x, dW_hh = dgates^T h_(t-1),
         // db = sum of dgates.
-        let Sizes { steps, batch, inputs, hidden } = self.sizes;
+        let (dgates, dh, dc) = self.through_time(ctx);
+        ctx.add(1, dh);
+        ctx.add(2, dc);
+        self.to_weights(ctx, &dgates);
+    }
+}
+
+impl<T: Real> LstmOp<T> {
+    /// dgates of all steps, steps x batch x 4H, and dh and dc of the state before the first.
+    fn through_time(&self, ctx: &Context<'_, T>) -> (Tensor<T>, Tensor<T>, Tensor<T>) {
+        let Sizes { steps, batch, hidden, .. } = self.sizes;
         let (pool, step) = (&ctx.pools().values, batch * hidden);
-        let (x, h0, c0, w_ih, w_hh) =
-            (ctx.input(0), ctx.input(1), ctx.input(2), ctx.input(3), ctx.input(4));
-        let h = ctx.output(0);
+        let (c0, w_hh) = (ctx.input(2), ctx.input(4));
         let last = |k| {
             let mut last = ctx.uninit([batch, hidden]);
             match ctx.output_grad(k) {
@@ -156,23 +172,24 @@ impl<T: Real> Op<T> for LstmOp<T> {
                 lstm::backward(gates, c_before, tanh_c, dh, dc, dgates);
             });
             if t > 0 || ctx.needs(1) {
-                recurrent.multiply(
-                    pool,
-                    Matrix::new(dgates, batch, 4 * hidden),
-                    dh.data_mut(),
-                    false,
-                );
+                let dgates = Matrix::new(dgates, batch, 4 * hidden);
+                recurrent.multiply(pool, dgates, dh.data_mut(), false);
             }
         }
-        let rows = steps * batch;
+        (dgates, dh, dc)
+    }
+
+    /// Adds the gradients of x, the weights and the bias.
+    fn to_weights(&self, ctx: &mut Context<'_, T>, dgates: &Tensor<T>) {
+        let Sizes { steps, batch, inputs, hidden } = self.sizes;
+        let (pool, step, rows) = (&ctx.pools().values, batch * hidden, steps * batch);
+        let (x, h0, w_ih, w_hh) = (ctx.input(0), ctx.input(1), ctx.input(3), ctx.input(4));
         let all = Matrix::new(dgates.data(), rows, 4 * hidden);
         if ctx.needs(0) {
             let mut dx = ctx.uninit(x.shape());
             multiply(pool, all, Matrix::new(w_ih.data(), 4 * hidden, inputs), dx.data_mut(), false);
             ctx.add(0, dx);
         }
-        ctx.add(1, dh);
-        ctx.add(2, dc);
         if ctx.needs(3) {
             let mut dw = ctx.uninit(w_ih.shape());
             multiply(pool, all.t(), Matrix::new(x.data(), rows, inputs), dw.data_mut(), false);
@@ -183,7 +200,8 @@ impl<T: Real> Op<T> for LstmOp<T> {
             let (first, later) = dgates.data().split_at(4 * step);
             let first = Matrix::new(first, batch, 4 * hidden).t();
             let later = Matrix::new(later, rows - batch, 4 * hidden).t();
-            let before = Matrix::new(&h.data()[..(steps - 1) * step], rows - batch, hidden);
+            let before =
+                Matrix::new(&ctx.output(0).data()[..(steps - 1) * step], rows - batch, hidden);
             multiply(pool, first, Matrix::new(h0.data(), batch, hidden), dw.data_mut(), false);
             multiply(pool, later, before, dw.data_mut(), true);
             ctx.add(4, dw);

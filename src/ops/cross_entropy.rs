@@ -1,6 +1,6 @@
 //! Cross-entropy of logits, the loss of a classifier, also with the linear layer before it.
 
-use super::ids::checked;
+use super::ids::checked_targets;
 use crate::gemm::{Matrix, multiply};
 use crate::kernels::elementwise::{add, map, scale, scale_and_add};
 use crate::kernels::softmax::exp_shifted;
@@ -96,7 +96,7 @@ impl<'t, T: Real> Var<'t, T> {
     pub fn cross_entropy(self, targets: &[u32]) -> Var<'t, T> {
         let (tape, x) = (self.tape(), self.value());
         assert_rows("cross_entropy", x.shape(), targets);
-        let targets = checked(tape, targets, x.shape().as_matrix().1);
+        let targets = checked_targets(tape, targets, x.shape().as_matrix().1);
         let mut slope = tape.uninit(x.shape());
         slope.data_mut().copy_from_slice(x.data());
         let pool = &tape.pools().values;
@@ -146,7 +146,7 @@ impl<'t, T: Real> Var<'t, T> {
         );
         let classes = wv.shape()[1];
         assert_rows("linear_cross_entropy", [rows, classes].into(), targets);
-        let targets = checked(tape, targets, classes);
+        let targets = checked_targets(tape, targets, classes);
         let pool = &tape.pools().values;
         let mut slope = tape.uninit([rows, classes]);
         let (left, right) =

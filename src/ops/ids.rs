@@ -49,13 +49,31 @@ impl<'a> From<&'a Vec<u32>> for Ids<'a> {
 /// The ids as they are, but 0 for those outside `0..vocabulary`, which are reported to the tape: the
 /// pass then fails.
 pub(crate) fn checked<T: Real>(tape: &Tape<T>, ids: &[u32], vocabulary: usize) -> Buffer<u32> {
-    let mut checked = tape.pools().ids.take(ids.len());
-    for (checked, &id) in checked.iter_mut().zip(ids) {
-        let valid = (id as usize) < vocabulary;
+    below(tape, ids, vocabulary, |id| Error::Id { id, vocabulary })
+}
+
+/// The same for targets and their classes.
+pub(super) fn checked_targets<T: Real>(
+    tape: &Tape<T>,
+    targets: &[u32],
+    classes: usize,
+) -> Buffer<u32> {
+    below(tape, targets, classes, |target| Error::Target { target, classes })
+}
+
+fn below<T: Real>(
+    tape: &Tape<T>,
+    numbers: &[u32],
+    limit: usize,
+    error: impl Fn(u32) -> Error,
+) -> Buffer<u32> {
+    let mut checked = tape.pools().ids.take(numbers.len());
+    for (checked, &number) in checked.iter_mut().zip(numbers) {
+        let valid = (number as usize) < limit;
         if !valid {
-            tape.fail(Error::Id { id, vocabulary });
+            tape.fail(error(number));
         }
-        *checked = if valid { id } else { 0 };
+        *checked = if valid { number } else { 0 };
     }
     checked
 }

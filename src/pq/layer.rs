@@ -82,6 +82,16 @@ impl DpqEmbedding {
         Ok(DpqEmbedding { config, vocabulary, width, queries, keys, values, statistics, padding })
     }
 
+    /// Ids are `0..vocabulary()`.
+    pub fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+
+    /// The width of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Positions with this id get its row like any other, but take no part in the batch's statistics
     /// and in the regulariser, and get no gradient. None by default.
     #[must_use]
@@ -198,5 +208,41 @@ impl<T: Real> Embedding<T> for DpqEmbedding {
             p.tape.move_statistic(v, var, rate);
         }
         Embedded { rows, regulariser }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::Init;
+    use crate::kernels::dispatch::levels::assert_agree;
+    use crate::tape::Tape;
+
+    #[test]
+    fn both_forms_agree_at_every_instruction_set() {
+        let (sx, vq) = (DpqConfig::sx(3, 21), DpqConfig::vq(3, 21));
+        let narrow = DpqConfig { codebook_size: 2, ..sx };
+        for config in [sx, vq, DpqConfig { beta: 0.1, shared: true, ..sx }, narrow] {
+            let mut params = Params::<f32>::new();
+            let scope = params.scope("words").init(Init::Uniform(1.0));
+            let layer = DpqEmbedding::new(scope, 100, 15, config).unwrap();
+            let ids: Vec<u32> = (0..150).map(|i| i * i % 97).collect();
+            let run = |rows_only: bool| {
+                let tape = Tape::new();
+                let embedded = layer.forward(&tape.train(&params), &ids);
+                let rows = embedded.rows.value();
+                if rows_only {
+                    return rows.data().iter().map(|&x| f64::from(x)).collect();
+                }
+                let wave = Tensor::from_fn(rows.shape(), |i| (i as f32 * 0.37).cos());
+                let loss = (embedded.rows * tape.constant(wave)).sum();
+                let loss = embedded.regulariser.map_or(loss, |regulariser| loss + regulariser);
+                let grads = tape.backward_and_free(loss).unwrap();
+                let found = grads.iter().flat_map(|(_, dp)| dp.to_dense().data().to_vec());
+                found.map(f64::from).collect::<Vec<_>>()
+            };
+            assert_agree("rows", 0.0, || run(true));
+            assert_agree("gradients", 1e-5, || run(false));
+        }
     }
 }

@@ -54,6 +54,12 @@ fn embeddings() -> [Option<DpqConfig>; 4] {
     [None, Some(sx), Some(vq), Some(DpqConfig::sx(4, 5))]
 }
 
+/// FNV-1a of all bits.
+fn hash(params: &[(String, Vec<u32>)]) -> u64 {
+    let bits = params.iter().flat_map(|(_, bits)| bits);
+    bits.fold(0xcbf2_9ce4_8422_2325, |h, &x| (h ^ u64::from(x)).wrapping_mul(0x100_0000_01b3))
+}
+
 /// `work` on this many threads, and really on as many.
 fn on<R: Send>(threads: usize, work: impl Fn() -> R + Sync + Send) -> R {
     parallel::with_threads(threads, || {
@@ -77,6 +83,8 @@ fn training_gives_the_same_bits_with_1_2_and_3_threads() {
     assert!(distinct.len() > 256, "a piece of work for each of 3 threads: {}", distinct.len());
     for quantized in embeddings() {
         let one = on(1, || trained(quantized, 3, 4));
+        // To be compared between builds: the feature `parallel` does not change a bit.
+        println!("bits after training {quantized:?}: {:016x}", hash(&one));
         for threads in [1, 2, 3] {
             let differing = differing(&one, &on(threads, || trained(quantized, 3, 4)));
             assert!(differing.is_empty(), "{threads} threads, {quantized:?}: {differing:?}");

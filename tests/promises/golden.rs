@@ -290,7 +290,6 @@ fn both_forms_are_the_formulae_in_loops_over_single_numbers() {
     }
 }
 
-#[cfg(feature = "io")]
 mod file {
     use super::*;
     use serde_json::Value;

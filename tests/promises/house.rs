@@ -224,3 +224,16 @@ mod everything {
         assert_eq!(Tensor::from([1.0_f32]).data(), [1.0]);
     }
 }
+
+#[test]
+fn what_threads_can_share_is_send_and_sync() {
+    fn shared<S: Send + Sync>() {}
+    shared::<dpq::Tensor<f32>>();
+    shared::<dpq::Params<f32>>();
+    shared::<dpq::Grads<f32>>();
+    shared::<Box<dyn dpq::Embedding<f32>>>();
+    shared::<dpq::CompactEmbedding<f32>>();
+    shared::<dpq::nn::LanguageModel<f32>>();
+    shared::<dpq::nn::LstmState<f32>>();
+    shared::<dpq::optim::Adam<f32>>();
+}
