@@ -8,7 +8,7 @@
 //! | `activation` | `tanh`, `sigmoid`, `relu`, `gelu` |
 //! | `reduce` | `sum`, `mean`, `sum_axis`, `mean_axis` |
 //! | `extremum` | `max`, `min`, `max_axis`, `min_axis` |
-//! | `shape` | `reshape`, `insert_axis`, `slice`, [`concat`], [`stack`] |
+//! | `shape` | `reshape`, `insert_axis`, `slice`, [`concat`](concat()), [`stack`] |
 //! | `permute` | `transpose`, `permute` |
 //! | `matmul` | `matmul`, `matmul_t`, `t_matmul`, `t_matmul_t`, `batch_matmul` |
 //! | `rows` | `gather_rows`: rows of a table, by id |
