@@ -40,8 +40,8 @@ fn zip_chunk<S: Simd, T: Real>(_: S, a: &[T], b: &[T], y: &mut [T], f: impl Fn(T
     }
 }
 
-/// y\[i, j\] = f(a(i)\[j\], b(i)\[j\]) for rows of `columns` elements, where a row of one element is
-/// repeated.
+/// y\[i, j\] = f(a(i)\[j\], b(i)\[j\]) for rows of `columns` elements; a row a(i) or b(i) of one
+/// element is repeated.
 pub(crate) fn zip_rows<'a, T: Real>(
     columns: usize,
     a: impl Fn(usize) -> &'a [T] + Sync,

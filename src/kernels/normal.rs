@@ -1,7 +1,7 @@
 //! The standard normal distribution: its density phi, and Phi, the probability of a smaller value.
 //!
-//! For u >= 0, Phi(-u) = e^(-u^2 / 2) Q(s) / (u + 5), where s = (u - 5) / (u + 5) goes from -1 to 1 as
-//! u goes from 0 to infinity. Q varies so little that one polynomial serves for all u, without
+//! For u >= 0, Phi(-u) = e^(-u^2 / 2) Q(s) / (u + 5), where s = (u - 5) / (u + 5) goes from -1 to 1
+//! as u goes from 0 to infinity. Q varies so little that one polynomial serves for all u, without
 //! branches. Phi(u) = 1 - Phi(-u).
 
 use super::dispatch::dispatch;
@@ -62,8 +62,8 @@ fn terms<T: Real>() -> &'static [f64] {
 /// Beyond +-40, Phi(-|x|) and phi(x) are 0 in either precision.
 const FAR: f64 = 40.0;
 
-/// \[Phi(x), phi(x)\], each within a few units in the last place; 0 where it would be subnormal, NaN
-/// for NaN.
+/// \[Phi(x), phi(x)\], each within a few units in the last place; 0 where it would be subnormal,
+/// NaN for NaN.
 #[inline(always)]
 fn normal<S: Simd, T: Real>(simd: S, x: T::Wide<S>) -> [T::Wide<S>; 2] {
     let splat = |value: f64| T::Wide::<S>::splat(simd, T::from_f64(value));
@@ -175,7 +175,7 @@ mod tests {
         (-square / 2.0).exp() * (1.0 - lost / 2.0) / (2.0 * std::f64::consts::PI).sqrt()
     }
 
-    /// Phi(-u) for u >= 0: near 0 from the series Phi(u) = 1/2 + phi(u) (u + u^3 / 3 + u^5 / (3 5) + ...),
+    /// Phi(-u) for u >= 0: near 0 by the series 1/2 - phi(u) (u + u^3 / 3 + u^5 / (3 5) + ...),
     /// further out by the continued fraction phi(u) / (u + 1 / (u + 2 / (u + ...))).
     fn tail(u: f64) -> f64 {
         if u < 1.0 {
@@ -194,8 +194,8 @@ mod tests {
         if x < 0.0 { tail(-x) } else { 1.0 - tail(x) }
     }
 
-    /// The largest errors of GELU, relative to its value, and of its slope, relative to the larger of
-    /// its two terms; in units of the type's precision.
+    /// The largest errors of GELU, relative to its value, and of its slope, relative to the larger
+    /// of its two terms; in units of the type's precision.
     fn worst<T: Real>(range: Range<f64>) -> [f64; 2] {
         let step = (range.end - range.start) / 1e5;
         let x: Vec<T> =

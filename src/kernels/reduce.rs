@@ -69,7 +69,8 @@ fn fold<S: Simd, T: Real>(
     ((sums[0] + sums[1]) + (sums[2] + sums[3])).reduce_sum()
 }
 
-/// y\[i, k\] = sum over j of x\[i, j, k\], added up in the order of j; j is below `length`, k below `after`.
+/// y\[i, k\] = sum over j of x\[i, j, k\], added up in the order of j; there are `length` values of
+/// j and `after` of k.
 pub(crate) fn sum_middle<T: Real>(x: &[T], length: usize, after: usize, y: &mut [T]) {
     let size = length * after;
     if size == 0 {
@@ -106,8 +107,9 @@ fn sum_middle_chunk<S: Simd, T: Real>(_: S, x: &[T], length: usize, after: usize
     }
 }
 
-/// The best of x\[i, 0, k\], x\[i, 1, k\], ..., the first of equally good ones, for every i and k: its
-/// value is y\[i, k\], its place j\[i, k\]. There are `length` places, at least one; k is below `after`.
+/// For every i and k the best of x\[i, 0, k\], x\[i, 1, k\], ..., the first of equally good ones:
+/// its value is y\[i, k\], its place j\[i, k\]. There are `length` places, at least one, and `after`
+/// values of k.
 pub(crate) fn best_middle<T: Real>(
     x: &[T],
     length: usize,

@@ -79,8 +79,8 @@ pub(crate) fn square<S: Simd, T: Real>(
     columns.map(|column| std::array::from_fn(|r| column.as_slice()[r]))
 }
 
-/// into\[t, r\] = x\[r * step + t\] for rows r and columns t: a matrix transposed whose rows are `step`
-/// apart.
+/// into\[t, r\] = x\[r step + t\] for rows r and columns t: the transpose of a matrix whose rows are
+/// `step` apart.
 pub(crate) fn transpose_into<T: Real>(
     x: &[T],
     step: usize,

@@ -55,8 +55,8 @@ impl<T: Real> Op<T> for Relu {
 }
 
 impl<'t, T: Real> Var<'t, T> {
-    /// y = x Phi(x), the Gaussian error linear unit in its exact form, Phi(x) = (1 + erf(x / sqrt 2)) / 2
-    /// being the probability that a standard normal variable is less than x
+    /// y = x Phi(x), the Gaussian error linear unit in its exact form: Phi(x) is the probability that
+    /// a standard normal variable is less than x, (1 + erf(x / sqrt(2))) / 2
     #[track_caller]
     pub fn gelu(self) -> Var<'t, T> {
         let x = self.value();

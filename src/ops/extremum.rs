@@ -11,8 +11,8 @@ fn is_nan<T: Real>(x: T) -> bool {
 }
 
 impl<'t, T: Real> Var<'t, T> {
-    /// y = max of all elements, a scalar; NaN if one is NaN. The gradient is that of the first that
-    /// is equal to it.
+    /// y = max of all elements, a scalar; NaN if one is NaN. The gradient goes to the first element
+    /// that is equal to it.
     ///
     /// # Panics
     /// If there are none.
@@ -34,8 +34,8 @@ impl<'t, T: Real> Var<'t, T> {
         self.reshape([elements]).min_axis(0)
     }
 
-    /// y = maxima over `axis`, which is gone; NaN where one element is NaN. The gradient goes to the
-    /// first of the elements that are equal to the maximum.
+    /// y = maxima over `axis`, which is gone; NaN where one element is NaN. The gradient goes to
+    /// the first of the elements that are equal to the maximum.
     ///
     /// # Panics
     /// If there is no such axis, or it is empty.

@@ -7,9 +7,9 @@ use crate::tape::{Context, Op, Var};
 use crate::tensor::Buffer;
 
 impl<'t, T: Real> Var<'t, T> {
-    /// y\[i, j\] = (x\[i, j\] - mean\[i\]) / sqrt(var\[i\] + eps), with the mean and the mean squared
-    /// deviation of every row i, along the last axis, computed in double precision. The gradient
-    /// flows through them.
+    /// y\[i, j\] = (x\[i, j\] - mean\[i\]) / sqrt(var\[i\] + eps), with the mean and the biased
+    /// variance of every row i, along the last axis, in double precision. The gradient flows through
+    /// them. An `eps` of 0 divides by 0 where all elements of a row are equal.
     ///
     /// Scale and offset are a product and a sum: `x.layer_norm(1e-5) * scale + offset`.
     #[track_caller]

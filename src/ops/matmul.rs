@@ -126,8 +126,8 @@ fn multiply_each<T: Real>(
 }
 
 impl<'t, T: Real> Var<'t, T> {
-    /// Y\[b\] = X\[b\] W\[b\] for every b: X b x m x k, W b x k x n. There may be two leading axes in
-    /// place of b, equal in both.
+    /// Y\[b\] = X\[b\] W\[b\] for every b, X b x m x k, W b x k x n. In place of b there may be two
+    /// leading axes, the same in both.
     ///
     /// ```
     /// use dpq::{Tape, Tensor};
@@ -140,8 +140,8 @@ impl<'t, T: Real> Var<'t, T> {
     /// ```
     ///
     /// # Panics
-    /// Unless both have three or four axes, X's last is as long as W's last but one, and those before
-    /// are the same.
+    /// Unless both have three or four axes, the leading ones the same, and X's last is as long as
+    /// W's last but one.
     #[track_caller]
     pub fn batch_matmul(self, w: Var<'t, T>) -> Var<'t, T> {
         let (x, wv) = (self.value(), w.value());

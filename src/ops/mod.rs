@@ -3,7 +3,7 @@
 //!
 //! | file | operations |
 //! |---|---|
-//! | `arithmetic` | `a + b`, `a - b`, `a * b`, `a / b`, `-a`, of variables (broadcast as in NumPy) and with numbers on either side |
+//! | `arithmetic` | `+`, `-`, `*`, `/` of variables, broadcast as in NumPy, and of numbers |
 //! | `elementary` | `exp`, `ln`, `sqrt`, `powf`, `abs`, `clamp` |
 //! | `activation` | `tanh`, `sigmoid`, `relu`, `gelu` |
 //! | `reduce` | `sum`, `mean`, `sum_axis`, `mean_axis` |
@@ -19,14 +19,14 @@
 //! | `dropout` | `dropout` |
 //! | `straight_through` | `stop_gradient`, `straight_through`, `argmax`, [`one_hot`] |
 //!
-//! All of them are methods of [`Var`](crate::Var) but those that link here. The families share `axes`
-//! (where elements stand), `broadcast` (shapes, and the gradient's sum over repetitions) and `distinct`
-//! (the distinct ids of a batch).
+//! All are methods of [`Var`](crate::Var), except those that are links. The families share four
+//! files: `axes` (where the elements of a result come from), `broadcast` (shapes, and the sum of a
+//! gradient over repetitions), `ids` (whether ids are in range) and `distinct` (the distinct ids of
+//! a batch).
 //!
-//! A new operation of a family changes that family's file alone: its rule is found by the tape, and
-//! its cases are in the file's `cases()`. A new family needs two lines here, its `mod` and its
-//! `cases()` below, and one in the table. An operation of your own needs nothing of this crate's
-//! files: see [`Op`](crate::Op).
+//! Adding an operation to a family changes that family's file, and its row in this table; no other
+//! line here. A new family needs two lines more: its `mod`, and its `cases()` in the list below. An
+//! operation of your own needs no change in this crate: see [`Op`](crate::Op).
 
 mod axes;
 mod broadcast;

@@ -42,8 +42,11 @@ impl<T: Real> Op<T> for Softmax {
 }
 
 impl<'t, T: Real> Var<'t, T> {
-    /// y = softmax over the elements whose mask is 1; those whose mask is 0 get the probability 0 and the gradient 0.
-    /// A row whose mask is all 0 is all 0. The mask broadcasts to x's shape.
+    /// y\[i, j\] = mask\[i, j\] e^x\[i, j\] / sum over j of mask\[i, j\] e^x\[i, j\], for a mask of
+    /// ones and zeros that broadcasts to x's shape
+    ///
+    /// Where the mask is 0, y is exactly 0, whatever x is there, and so is the gradient. A row whose
+    /// mask is all 0 is all 0.
     ///
     /// ```
     /// use dpq::{Tape, Tensor};

@@ -120,3 +120,21 @@ fn brief<T: Real>(tensor: &Tensor<T>) -> String {
     let norm = tensor.data().iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt();
     format!("norm {norm:.4e}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Params;
+
+    #[test]
+    fn a_variable_prints_its_label_its_shape_and_whether_it_is_freed() {
+        let mut params = Params::new();
+        let id = params.add("weights", Tensor::from([[3.0_f32, 0.0], [0.0, 4.0]]));
+        let tape = Tape::new();
+        let w = tape.train(&params)[id];
+        assert_eq!(format!("{w:?}"), "#0 weights [2, 2]: norm 5.0000e0");
+        let loss = (w + 1.0).sum();
+        tape.backward_and_free(loss).unwrap();
+        assert_eq!(format!("{loss:?}"), "#2 Sum []: freed");
+    }
+}
