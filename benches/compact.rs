@@ -8,7 +8,7 @@ mod common;
 
 use common::{Options, report};
 use dpq::pq::codes::CodeTable;
-use dpq::{CompactEmbedding, DpqConfig, DpqEmbedding, Params, Tensor, parallel};
+use dpq::{CompactEmbedding, DpqConfig, DpqEmbedding, Init, Params, Tensor, parallel};
 use rand::Rng;
 
 const ROWS: usize = 100_000;
@@ -27,7 +27,8 @@ fn main() {
         .expect("codes and values that fit");
     let mut params = Params::<f32>::new();
     let embedding =
-        DpqEmbedding::new(&mut params, ROWS, WIDTH, config, 1.0, 0).expect("a sound configuration");
+        DpqEmbedding::new(params.scope("embedding").init(Init::Uniform(1.0)), ROWS, WIDTH, config)
+            .expect("a sound configuration");
     let mut rows = vec![0.0; LOOKED_UP * WIDTH];
     let table = params.get(embedding.queries()).data();
     for &threads in &options.threads {

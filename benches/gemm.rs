@@ -1,11 +1,13 @@
-//! How fast are the matrix products that the models are made of?
+//! How fast are the matrix products that the models are made of, and how much faster than those of the
+//! crate matrixmultiply?
 //!
 //! `cargo bench --bench gemm -- --threads 1,2 --only nn,nt` prints milliseconds and GFLOP/s for each
-//! shape. The script in `peers/` measures other libraries beside it.
+//! shape, ours and matrixmultiply's in turn (which has one thread here, and no row with more), and the
+//! ratio of the two times. The script in `peers/` measures other libraries beside them.
 
 mod common;
 
-use common::{Options, in_turn, report};
+use common::{Options, in_turn, median, report};
 use dpq::{Tape, Tensor, parallel};
 
 /// Layout (n: as it is, t: transposed), rows, depth, columns.
@@ -37,8 +39,13 @@ fn main() {
                     Tensor::from_fn(shape, |i| ((i % 1009) as f32 * 0.37).sin())
                 };
                 let (a, b) = (wave(left), wave(right));
-                let mut tape = Tape::new();
-                let times = in_turn(options.repeats, &mut [()], |()| {
+                let (mut tape, mut c) = (Tape::new(), vec![0.0; m * n]);
+                let mut sides =
+                    if threads == 1 { vec!["dpq", "matrixmultiply"] } else { vec!["dpq"] };
+                let times = in_turn(options.repeats, &mut sides, |side| {
+                    if *side == "matrixmultiply" {
+                        return matrixmultiply(layout, [m, k, n], a.data(), b.data(), &mut c);
+                    }
                     let (x, w) = (tape.constant(a.clone()), tape.constant(b.clone()));
                     match layout {
                         "nt" => x.matmul_t(w),
@@ -47,9 +54,45 @@ fn main() {
                     };
                     tape.reset();
                 });
-                let flops = 2.0 * (m * k * n) as f64;
-                report("gemm", &format!("{layout} {m} {k} {n}"), threads, &times[0], Some(flops));
+                let flops = Some(2.0 * (m * k * n) as f64);
+                let what = format!("{layout} {m} {k} {n}");
+                report("gemm", &what, threads, &times[0], flops);
+                if let Some(peer) = times.get(1) {
+                    report("gemm", &format!("{what} matrixmultiply"), threads, peer, flops);
+                    let ratio = median(peer) / median(&times[0]);
+                    println!("{{\"bench\":\"gemm\",\"what\":\"{what}\",\"ratio\":{ratio:.2}}}");
+                }
             }
         });
+    }
+}
+
+/// c <- a b, one side transposed or none.
+fn matrixmultiply(layout: &str, [m, k, n]: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32]) {
+    assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n);
+    let (of_a, of_b) = match layout {
+        "nt" => ([k, 1], [1, k]),
+        "tn" => ([1, m], [n, 1]),
+        _ => ([k, 1], [n, 1]),
+    };
+    let [[ra, ca], [rb, cb]] = [of_a, of_b].map(|strides| strides.map(|stride| stride as isize));
+    // SAFETY: the strides are those of matrices that fill the three slices.
+    unsafe {
+        matrixmultiply::sgemm(
+            m,
+            k,
+            n,
+            1.0,
+            a.as_ptr(),
+            ra,
+            ca,
+            b.as_ptr(),
+            rb,
+            cb,
+            0.0,
+            c.as_mut_ptr(),
+            n as isize,
+            1,
+        );
     }
 }

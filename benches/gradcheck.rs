@@ -8,7 +8,7 @@ mod common;
 use common::Options;
 use dpq::gradcheck::Report;
 use dpq::{
-    Context, DpqConfig, DpqEmbedding, Embedding, Op, Params, Tensor, Var, gradcheck,
+    Context, DpqConfig, DpqEmbedding, Embedding, Init, Op, Params, Tensor, Var, gradcheck,
     gradcheck_params,
 };
 
@@ -49,8 +49,13 @@ fn sign(factor: f64) -> Report {
 /// A DPQ-SX embedding in training, batch norm included: 6 tokens, 2 groups of 3, 4 codes.
 fn softmax_form(factor: f64) -> Report {
     let mut params = Params::new();
-    let embedding = DpqEmbedding::new(&mut params, 5, 6, DpqConfig::sx(2, 4), 1.0, 0)
-        .expect("a sound configuration");
+    let embedding = DpqEmbedding::new(
+        params.scope("embedding").init(Init::Uniform(1.0)),
+        5,
+        6,
+        DpqConfig::sx(2, 4),
+    )
+    .expect("a sound configuration");
     gradcheck_params(&params, |p| {
         let rows = embedding.forward(p, &[0, 3, 1, 3, 4, 2]).rows;
         (off(rows, factor) * p.tape.constant(wave([6, 6]))).sum()

@@ -8,8 +8,8 @@ mod common;
 use common::{Options, report};
 use dpq::data::Window;
 use dpq::nn::{LanguageModel, LanguageModelConfig, LstmState};
-use dpq::optim::Sgd;
-use dpq::{DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Params, Tape, parallel};
+use dpq::optim::{Optimizer, Sgd};
+use dpq::{DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Init, Params, Tape, parallel};
 use rand::Rng;
 
 const VOCABULARY: usize = 10_000;
@@ -19,13 +19,13 @@ struct Size {
     name: &'static str,
     hidden: usize,
     steps: usize,
-    keep: f64,
+    dropout: f64,
     groups: usize,
 }
 
 const SIZES: [Size; 2] = [
-    Size { name: "small", hidden: 200, steps: 20, keep: 1.0, groups: 25 },
-    Size { name: "medium", hidden: 650, steps: 35, keep: 0.5, groups: 50 },
+    Size { name: "small", hidden: 200, steps: 20, dropout: 0.0, groups: 25 },
+    Size { name: "medium", hidden: 650, steps: 35, dropout: 0.5, groups: 50 },
 ];
 
 struct Training {
@@ -42,17 +42,17 @@ impl Training {
         let (width, k) = (size.hidden, 32);
         let dpq = |params: &mut Params<f32>, config| -> Box<dyn Embedding<f32>> {
             Box::new(
-                DpqEmbedding::new(params, VOCABULARY, width, config, 0.1, 0)
+                DpqEmbedding::new(params.scope("embedding"), VOCABULARY, width, config)
                     .expect("a sound configuration"),
             )
         };
         let table: Box<dyn Embedding<f32>> = match embedding {
             "sx" => dpq(&mut params, DpqConfig::sx(size.groups, k)),
             "vq" => dpq(&mut params, DpqConfig::vq(size.groups, k)),
-            _ => Box::new(FullEmbedding::new(&mut params, VOCABULARY, width, 0.1, 0)),
+            _ => Box::new(FullEmbedding::new(params.scope("embedding"), VOCABULARY, width)),
         };
-        let config = LanguageModelConfig { layers: 2, hidden: width, keep: size.keep, init: 0.1 };
-        let model = LanguageModel::new(&mut params, table, config, 0);
+        let config = LanguageModelConfig { layers: 2, hidden: width, dropout: size.dropout };
+        let model = LanguageModel::new(params.root().init(Init::Uniform(0.1)), table, config);
         let mut rng = dpq::rng::stream(0, "tokens", 0);
         let mut tokens =
             || (0..size.steps * BATCH).map(|_| rng.next_u32() % VOCABULARY as u32).collect();
@@ -63,13 +63,16 @@ impl Training {
     }
 
     fn step(&mut self) {
-        let p = self.tape.train(&self.params);
-        let pass = self.model.forward(&p, &self.window, &self.state);
-        self.state = pass.state;
-        let mut grads = self.tape.backward_and_free(pass.objective).expect("a finite loss");
-        self.tape.reset();
+        let (_, mut grads, state) = self
+            .tape
+            .value_and_grad(&self.params, |p| {
+                let pass = self.model.forward(p, &self.window, &self.state);
+                (pass.objective, pass.state)
+            })
+            .expect("a finite loss");
+        self.state = state;
         grads.clip_global_norm(5.0);
-        Sgd { rate: 1.0 }.step(&mut self.params, &grads);
+        Sgd::new(1.0).step(&mut self.params, &grads).expect("finite gradients");
     }
 }
 

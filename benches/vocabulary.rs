@@ -8,7 +8,7 @@ mod common;
 
 use common::layer::Layer;
 use common::{Options, report};
-use dpq::optim::Sgd;
+use dpq::optim::{Optimizer, Sgd};
 use dpq::tape::Gradient;
 use dpq::{Grads, Params, parallel};
 
@@ -31,8 +31,8 @@ fn main() {
             let mut dense = Vec::new();
             let times = common::in_turn(options.repeats, &mut layers, |(_, kind, layer)| {
                 layer.run(|params, grads| {
-                    std::hint::black_box(grads.global_norm());
-                    Sgd { rate: f64::from(RATE) }.step(params, grads);
+                    std::hint::black_box(grads.norm());
+                    Sgd::new(f64::from(RATE)).step(params, grads).expect("finite gradients");
                     if *kind == "dense" {
                         whole_table(params, grads, &mut dense);
                     }
@@ -47,7 +47,7 @@ fn main() {
 
 /// Zeros a gradient as large as the table, fills in the rows that have one, and steps by it.
 fn whole_table(params: &mut Params<f32>, grads: &Grads<f32>, dense: &mut Vec<f32>) {
-    for (id, gradient) in grads.params() {
+    for (id, gradient) in grads.iter() {
         let Gradient::Rows(rows) = gradient else { continue };
         dense.clear();
         dense.resize(params.get(id).data().len(), 0.0);

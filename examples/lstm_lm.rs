@@ -13,10 +13,10 @@ use common::progress::{Progress, thousands};
 use common::results::{self, Epoch, Model, Run, Yardsticks};
 use dpq::data::{Batches, Corpus, SyntheticLanguage, bigram_perplexity, unigram_perplexity};
 use dpq::nn::LanguageModel;
-use dpq::optim::Sgd;
+use dpq::optim::{Optimizer, Sgd};
 use dpq::pq::{Form, RandomCodes};
 use dpq::{
-    CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Params, Tape,
+    CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Init, Params, Tape,
     parallel,
 };
 use indicatif::ProgressBar;
@@ -143,21 +143,21 @@ fn embedding(
     vocabulary: usize,
     settings: &Settings,
 ) -> Result<(Box<dyn Embedding<f32>>, Option<Compress>)> {
-    let &Settings { width, seed, dpq, .. } = settings;
-    let init = settings.model.init;
+    let &Settings { width, dpq, .. } = settings;
+    let scope = params.scope("embedding").init(Init::Uniform(settings.init));
     let form = if kind == Kind::Vq { Form::Vq } else { Form::Sx };
     Ok(match kind {
-        Kind::Full => (Box::new(FullEmbedding::new(params, vocabulary, width, init, seed)), None),
+        Kind::Full => (Box::new(FullEmbedding::new(scope, vocabulary, width)), None),
         Kind::Sx | Kind::Vq => {
             let config = DpqConfig { form, ..dpq };
-            let embedding = DpqEmbedding::new(params, vocabulary, width, config, init, seed)?;
+            let embedding = DpqEmbedding::new(scope, vocabulary, width, config)?;
             (
                 Box::new(embedding.clone()),
                 Some(Box::new(move |params| embedding.to_compact(params))),
             )
         }
         Kind::Random => {
-            let embedding = RandomCodes::new(params, vocabulary, width, dpq, init, seed)?;
+            let embedding = RandomCodes::new(scope, vocabulary, width, dpq)?;
             (
                 Box::new(embedding.clone()),
                 Some(Box::new(move |params| embedding.to_compact(params))),
@@ -177,9 +177,10 @@ fn train(
     results::reset_peak_memory();
     let start = Instant::now();
     let name = kind.name();
-    let mut params = Params::new();
+    let mut params = Params::seeded(settings.seed);
     let (embedding, compress) = embedding(kind, &mut params, text.vocabulary, settings)?;
-    let model = LanguageModel::new(&mut params, embedding, settings.model, settings.seed);
+    let scope = params.root().init(Init::Uniform(settings.init));
+    let model = LanguageModel::new(scope, embedding, settings.model);
     let compress =
         |params: &Params<f32>| compress.as_ref().map(|compress| compress(params)).transpose();
     let mut tape = Tape::new();
@@ -204,7 +205,7 @@ fn train(
             step: (epoch + 1) * text.train.len(),
             train_perplexity,
             valid_perplexity,
-            learning_rate: settings.schedule.rate(epoch),
+            learning_rate: settings.schedule.learning_rate(epoch),
             tokens_per_second: tokens / elapsed.as_secs_f64(),
             codes_used: compact.as_ref().map(share_used),
             codes_changed: compact.as_ref().zip(before.as_ref()).map(changed),
@@ -257,7 +258,7 @@ fn train_epoch(
     epoch: usize,
     bar: &ProgressBar,
 ) -> Result<f64> {
-    let sgd = Sgd { rate: settings.schedule.rate(epoch) };
+    let mut sgd = Sgd::new(settings.schedule.learning_rate(epoch));
     let began = Instant::now();
     let mut nats = 0.0;
     // The streams of text go on from window to window, and so does the network's state.
@@ -267,20 +268,19 @@ fn train_epoch(
         let step = epoch * text.len() + i;
         tape.set_noise(settings.seed, step as u64);
 
-        // Forward: every op that `p` takes part in is written down on the tape.
-        let p = tape.train(params);
-        let pass = model.forward(&p, &window, &state);
-        nats += f64::from(pass.cross_entropy);
-        state = pass.state;
+        // Forward: every op that `p` takes part in is written down on the tape. Backward: over the
+        // tape from its end. An error of the forward pass comes out here.
+        let found = tape.value_and_grad(params, |p| {
+            let pass = model.forward(p, &window, &state);
+            (pass.objective, (pass.cross_entropy, pass.state))
+        });
+        let at_step = |error| format!("step {}: {error}", step + 1);
+        let (_, mut grads, (cross_entropy, after)) = found.map_err(at_step)?;
+        nats += f64::from(cross_entropy);
+        state = after;
 
-        // Backward, over the tape from its end. A fault of the forward pass comes out here.
-        let grads = tape.backward_and_free(pass.objective);
-        let mut grads = grads.map_err(|error| format!("step {}: {error}", step + 1))?;
-
-        // The tape shares the parameters' memory, so it lets go before they are written.
-        tape.reset();
         grads.clip_global_norm(settings.clip);
-        sgd.step(params, &grads);
+        sgd.step(params, &grads).map_err(at_step)?;
 
         let windows = (i + 1) as f64;
         let speed = windows * window.targets.len() as f64 / began.elapsed().as_secs_f64();

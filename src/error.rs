@@ -1,6 +1,6 @@
 //! What can go wrong with things that come from outside: files, configurations, ids, data.
 //!
-//! Mistakes in a program's own shapes are no [`Error`]: they panic at the caller's line.
+//! Wrong shapes are programmer errors: they do not give an [`Error`], they panic at the caller's line.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub enum Error {
         /// What should stand there.
         expected: String,
     },
-    /// A setting has a value that it cannot have.
+    /// A setting has an invalid value.
     Config {
         /// The setting.
         name: &'static str,
@@ -51,7 +51,7 @@ pub enum Error {
         /// The vocabulary's size: ids are `0..vocabulary`.
         vocabulary: usize,
     },
-    /// A number that must be finite is not.
+    /// A number is infinite or NaN where it must be finite.
     NotFinite {
         /// Which number: the tensor and what it is for.
         what: String,

@@ -1,30 +1,30 @@
 //! Embeddings that learn their own compression, on a small tape-based automatic-differentiation
 //! library for the CPU.
 //!
-//! An embedding table of V x d numbers becomes, *while the model trains*, D small codes a symbol and
-//! a codebook: [differentiable product quantization][pq] (Chen, Li & Sun, ICML 2020), 14 to 238
+//! An embedding table of V x d numbers becomes, *while the model trains*, D small codes per word and a
+//! codebook: [differentiable product quantization][pq] (Chen, Li & Sun, ICML 2020), 14 to 238
 //! times smaller in the paper's ten data sets at negligible or no loss. Swap [`FullEmbedding`] for
 //! [`DpqEmbedding`], train, and ship the [`CompactEmbedding`].
 //!
 //! ```
-//! use dpq::{DpqConfig, DpqEmbedding, Embedding, Params, Tape, Tensor, optim::Sgd};
+//! use dpq::optim::{Optimizer, Sgd};
+//! use dpq::{DpqConfig, DpqEmbedding, Embedding, Init, Params, Tape, Tensor};
 //!
-//! // A table of 100 words, 8 numbers each, as 4 codes of 3 bits a word.
+//! // A table of 100 words of width 8, as 4 codes of 3 bits per word.
 //! let mut params = Params::<f32>::new();
-//! let config = DpqConfig::sx(4, 8);
-//! let embedding = DpqEmbedding::new(&mut params, 100, 8, config, 0.5, 0)?;
+//! let scope = params.scope("words").init(Init::Uniform(0.5));
+//! let embedding = DpqEmbedding::new(scope, 100, 8, DpqConfig::sx(4, 8))?;
 //!
 //! let (ids, targets) = ([3, 1, 4, 1, 5], Tensor::full([5, 8], 0.25));
-//! let (mut tape, sgd) = (Tape::new(), Sgd { rate: 5.0 });
+//! let (mut tape, mut sgd) = (Tape::new(), Sgd::new(5.0));
 //! let mut losses = Vec::new();
 //! for _ in 0..50 {
-//!     let p = tape.train(&params);
-//!     let error = embedding.forward(&p, &ids).rows - tape.constant(targets.clone());
-//!     let loss = (error * error).mean();
-//!     losses.push(loss.value().item());
-//!     let grads = tape.backward_and_free(loss)?;
-//!     tape.reset();
-//!     sgd.step(&mut params, &grads);
+//!     let (loss, grads, ()) = tape.value_and_grad(&params, |p| {
+//!         let error = embedding.forward(p, &ids).rows - p.tape.constant(targets.clone());
+//!         ((error * error).mean(), ())
+//!     })?;
+//!     losses.push(loss);
+//!     sgd.step(&mut params, &grads)?;
 //! }
 //! assert!(losses[49] < 0.1 * losses[0]);
 //!
@@ -45,18 +45,20 @@
 //! 5. [`parallel`]: work cut into pieces over threads
 //! 6. `kernels`: loops over slices and register tiles
 //! 7. `gemm`: matrix products on slices
-//! 8. [`params`]: named tensors outside the tape
+//! 8. [`init`]: start values of parameters
 //! 9. [`io`]: files, written whole or not at all
-//! 10. [`tape`]: the list of what was computed, and the way back over it
-//! 11. [`mod@gradcheck`]: the gradient checker
-//! 12. `strategies` (feature `proptest`): generated inputs for property-based tests
-//! 13. [`ops`]: operations, each rule beside its forward formula
-//! 14. [`embedding`]: the trait, and the full table
-//! 15. [`mod@pq`]: differentiable product quantization
-//! 16. [`data`]: vocabularies, corpora, batches, a built-in language
-//! 17. [`nn`]: LSTM and language model
-//! 18. [`optim`]: gradient descent and schedules
-//! 19. [`guide`]: the course in prose, beside the numbered programs in `examples/`
+//! 10. [`params`]: named tensors outside the tape
+//! 11. [`tape`]: the list of what was computed, and the backward pass over it
+//! 12. [`mod@gradcheck`]: the gradient checker
+//! 13. `strategies` (feature `proptest`): generated inputs for property-based tests
+//! 14. [`ops`]: operations, each rule beside its forward formula
+//! 15. [`embedding`]: the trait, and the full table
+//! 16. [`mod@pq`]: differentiable product quantization
+//! 17. [`data`]: vocabularies, corpora, batches, a built-in language
+//! 18. [`nn`]: linear and LSTM layers, language model
+//! 19. [`optim`]: gradient descent and schedules
+//! 20. `precision` (feature `proptest`): the same training in `f32` and in `f64`
+//! 21. [`guide`]: the course in prose, beside the numbered programs in `examples/`
 //!
 //! # A walk: ids to codes, and the gradient back
 //!
@@ -101,8 +103,9 @@ pub mod tensor;
 pub mod parallel;
 mod kernels;
 mod gemm;
-pub mod params;
+pub mod init;
 pub mod io;
+pub mod params;
 pub mod tape;
 pub mod gradcheck;
 #[cfg(feature = "proptest")]
@@ -113,17 +116,20 @@ pub mod pq;
 pub mod data;
 pub mod nn;
 pub mod optim;
+#[cfg(feature = "proptest")]
+pub mod precision;
 pub mod guide;
 
 pub use embedding::{Embedding, FullEmbedding};
 pub use error::{Error, Result};
 pub use gradcheck::{Gradcheck, gradcheck, gradcheck_params};
-pub use params::{ParamId, Params};
+pub use init::Init;
+pub use params::{ParamId, Params, Scope};
 pub use pq::codes::CodeTable;
 pub use pq::compact::CompactEmbedding;
 pub use pq::{DpqConfig, DpqEmbedding};
 pub use real::Real;
-pub use tape::{Bound, Context, Grads, Op, Tape, Var};
+pub use tape::{Bound, Context, Grads, Op, Tape, Var, VarGrads};
 pub use tensor::Tensor;
 
 /// The README's examples, run as tests.

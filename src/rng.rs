@@ -3,8 +3,10 @@
 //! Nothing in the crate keeps a generator. Whoever needs randomness names what it is for, and a
 //! resumed run needs only the step number to draw the same masks again.
 
-use rand::SeedableRng;
+pub use rand;
 pub use rand::rngs::ChaCha8Rng;
+
+use rand::SeedableRng;
 
 /// The generator for `purpose` at `step` under `seed`.
 ///
@@ -12,7 +14,7 @@ pub use rand::rngs::ChaCha8Rng;
 /// step owns 2^36 words of it, so streams never meet.
 ///
 /// ```
-/// use rand::Rng;
+/// use dpq::rng::rand::Rng;
 /// let mut a = dpq::rng::stream(7, "dropout.input", 3);
 /// let mut b = dpq::rng::stream(7, "dropout.input", 3);
 /// assert_eq!(a.next_u64(), b.next_u64());

@@ -3,7 +3,7 @@
 
 use dpq::data::Window;
 use dpq::nn::{LanguageModel, LanguageModelConfig};
-use dpq::optim::Sgd;
+use dpq::optim::{Optimizer, Sgd};
 use dpq::{DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Params, Tape, parallel};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,8 +37,8 @@ const WIDTH: usize = 288;
 fn requests(embedding: fn(&mut Params<f32>) -> Box<dyn Embedding<f32>>) -> Vec<usize> {
     let mut params = Params::new();
     let table = embedding(&mut params);
-    let config = LanguageModelConfig { layers: 2, hidden: WIDTH, keep: 0.8, init: 0.1 };
-    let model = LanguageModel::new(&mut params, table, config, 0);
+    let config = LanguageModelConfig { layers: 2, hidden: WIDTH, dropout: 0.2 };
+    let model = LanguageModel::new(params.root(), table, config);
     let (steps, batch) = (20, 20);
     let (mut tape, mut state) = (Tape::new(), model.start(batch));
     let step = |step: u32| {
@@ -52,7 +52,7 @@ fn requests(embedding: fn(&mut Params<f32>) -> Box<dyn Embedding<f32>>) -> Vec<u
         let mut grads = tape.backward_and_free(pass.objective).unwrap();
         tape.reset();
         grads.clip_global_norm(5.0);
-        Sgd { rate: 0.5 }.step(&mut params, &grads);
+        Sgd::new(0.5).step(&mut params, &grads).unwrap();
         drop(grads);
         LARGE.load(Ordering::Relaxed)
     };
@@ -62,15 +62,15 @@ fn requests(embedding: fn(&mut Params<f32>) -> Box<dyn Embedding<f32>>) -> Vec<u
 #[test]
 fn from_the_third_step_on_nothing_large_is_allocated() {
     let full = |params: &mut Params<f32>| -> Box<dyn Embedding<f32>> {
-        Box::new(FullEmbedding::new(params, VOCABULARY, WIDTH, 0.1, 0))
+        Box::new(FullEmbedding::new(params.scope("embedding"), VOCABULARY, WIDTH))
     };
     let sx = |params: &mut Params<f32>| -> Box<dyn Embedding<f32>> {
         let config = DpqConfig::sx(16, 32);
-        Box::new(DpqEmbedding::new(params, VOCABULARY, WIDTH, config, 0.1, 0).unwrap())
+        Box::new(DpqEmbedding::new(params.scope("embedding"), VOCABULARY, WIDTH, config).unwrap())
     };
     let vq = |params: &mut Params<f32>| -> Box<dyn Embedding<f32>> {
         let config = DpqConfig::vq(16, 32);
-        Box::new(DpqEmbedding::new(params, VOCABULARY, WIDTH, config, 0.1, 0).unwrap())
+        Box::new(DpqEmbedding::new(params.scope("embedding"), VOCABULARY, WIDTH, config).unwrap())
     };
     for (name, embedding) in [("full", full as fn(&mut _) -> _), ("sx", sx), ("vq", vq)] {
         let found = parallel::with_threads(1, || requests(embedding));

@@ -34,8 +34,8 @@ impl Layer {
     pub fn new([n, v, d, groups, k]: Shape, form: &str, ids: &str) -> Layer {
         let mut params = Params::new();
         let config = if form == "sx" { DpqConfig::sx(groups, k) } else { DpqConfig::vq(groups, k) };
-        let embedding =
-            DpqEmbedding::new(&mut params, v, d, config, 0.1, 0).expect("a sound configuration");
+        let embedding = DpqEmbedding::new(params.scope("embedding"), v, d, config)
+            .expect("a sound configuration");
         let mut rng = dpq::rng::stream(0, "ids", 0);
         let zipf = Zipf::new(v as f64, 1.0).expect("a sound distribution");
         // Distinct ids in no order: an odd stride over the table.
@@ -55,7 +55,7 @@ impl Layer {
         let embedded = self.embedding.forward(&p, &self.ids);
         let mut seeds = vec![(embedded.rows, self.upstream.clone())];
         seeds.extend(embedded.regulariser.map(|regulariser| (regulariser, Tensor::scalar(1.0))));
-        let grads = self.tape.backward_from(&seeds);
+        let grads = self.tape.backward_from(&seeds).into_params();
         self.tape.reset();
         then(&mut self.params, &grads);
     }

@@ -7,7 +7,7 @@ use dpq::optim::Schedule;
 use dpq::{DpqConfig, Error};
 use std::path::PathBuf;
 
-/// More are a slip of the finger.
+/// A larger number is almost certainly a typo.
 const MAX_THREADS: usize = 1024;
 
 /// Trains LSTM language models that differ only in their embedding, and compares perplexity and size.
@@ -112,6 +112,8 @@ pub struct Settings {
     /// Width of the embedding.
     pub width: usize,
     pub model: LanguageModelConfig,
+    /// Weights start uniform in +- this.
+    pub init: f64,
     pub batch: usize,
     /// Time steps of a window.
     pub steps: usize,
@@ -131,11 +133,12 @@ impl Preset {
         let tiny = Settings {
             preset: "tiny",
             width: 64,
-            model: LanguageModelConfig { layers: 1, hidden: 64, keep: 1.0, init: 0.1 },
+            model: LanguageModelConfig { layers: 1, hidden: 64, dropout: 0.0 },
+            init: 0.1,
             batch: 20,
             steps: 20,
             epochs: 3,
-            schedule: Schedule { rate: 1.0, constant: 2, decay: 0.5 },
+            schedule: Schedule { learning_rate: 1.0, constant: 2, decay: 0.5 },
             clip: 5.0,
             dpq: DpqConfig::sx(8, 16),
             seed: 0,
@@ -144,9 +147,9 @@ impl Preset {
         let small = Settings {
             preset: "small",
             width: 200,
-            model: LanguageModelConfig { layers: 2, hidden: 200, keep: 1.0, init: 0.1 },
+            model: LanguageModelConfig { layers: 2, hidden: 200, dropout: 0.0 },
             epochs: 15,
-            schedule: Schedule { rate: 1.0, constant: 4, decay: 0.5 },
+            schedule: Schedule { learning_rate: 1.0, constant: 4, decay: 0.5 },
             clip: 3.0,
             dpq: DpqConfig::sx(25, 32),
             ..tiny
@@ -154,18 +157,20 @@ impl Preset {
         let medium = Settings {
             preset: "medium",
             width: 650,
-            model: LanguageModelConfig { layers: 2, hidden: 650, keep: 0.5, init: 0.05 },
+            model: LanguageModelConfig { layers: 2, hidden: 650, dropout: 0.5 },
+            init: 0.05,
             steps: 35,
             epochs: 35,
-            schedule: Schedule { rate: 1.0, constant: 6, decay: 0.8 },
+            schedule: Schedule { learning_rate: 1.0, constant: 6, decay: 0.8 },
             clip: 5.0,
             ..small
         };
         let large = Settings {
             preset: "large",
             width: 1500,
-            model: LanguageModelConfig { layers: 2, hidden: 1500, keep: 0.35, init: 0.04 },
-            schedule: Schedule { rate: 1.0, constant: 14, decay: 1.0 / 1.15 },
+            model: LanguageModelConfig { layers: 2, hidden: 1500, dropout: 0.65 },
+            init: 0.04,
+            schedule: Schedule { learning_rate: 1.0, constant: 14, decay: 1.0 / 1.15 },
             clip: 10.0,
             dpq: DpqConfig::sx(50, 16),
             ..medium

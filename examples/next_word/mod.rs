@@ -1,6 +1,6 @@
 //! A small model that predicts the next word, its embedding the softmax form of DPQ in primitive ops.
 
-use dpq::optim::Sgd;
+use dpq::optim::{Optimizer, Sgd};
 use dpq::pq::{Normalization, composed};
 use dpq::rng::{ChaCha8Rng, stream};
 use dpq::{CodeTable, DpqConfig, Params, Tape, Tensor};
@@ -46,14 +46,13 @@ pub fn train(common: f64, normalize: bool) -> dpq::Result<(Vec<usize>, f64)> {
             tape.reset();
         }
         let (ids, next) = pairs(&mut rng);
-        let p = tape.train(&params);
-        let q = p[queries].gather_rows(&ids);
-        let rows = composed::sx(&config, normalization, q, p[keys], p[values]).0.rows;
-        let cross_entropy = rows.linear_cross_entropy(p[out], p[bias], &next);
-        loss += 0.01 * (cross_entropy.value().item() - loss);
-        let grads = tape.backward_and_free(cross_entropy)?;
-        tape.reset();
-        Sgd { rate: 1.5 }.step(&mut params, &grads);
+        let (cross_entropy, grads, ()) = tape.value_and_grad(&params, |p| {
+            let q = p[queries].gather_rows(&ids);
+            let rows = composed::sx(&config, normalization, q, p[keys], p[values]).0.rows;
+            (rows.linear_cross_entropy(p[out], p[bias], &next), ())
+        })?;
+        loss += 0.01 * (cross_entropy - loss);
+        Sgd::new(1.5).step(&mut params, &grads)?;
     }
     Ok((used, loss))
 }

@@ -30,16 +30,17 @@ pub fn unigram_perplexity(train: &[u32], eval: &[u32], vocabulary_len: usize) ->
 /// If an id is not below `vocabulary_len`.
 pub fn bigram_perplexity(train: &[u32], eval: &[u32], vocabulary_len: usize) -> f64 {
     let bigram = Bigram::count(train, vocabulary_len);
-    perplexity(eval.windows(2).map(|pair| bigram.chance(pair[0], pair[1])))
+    perplexity(eval.windows(2).map(|pair| bigram.probability(pair[0], pair[1])))
 }
 
-/// The perplexity of words to which a model gave these `chances`: one over their geometric mean.
-pub(super) fn perplexity(chances: impl Iterator<Item = f64>) -> f64 {
-    let (nats, words) = chances.fold((0.0, 0.0), |(nats, n), chance| (nats - chance.ln(), n + 1.0));
+/// The perplexity of words to which a model gave these `probabilities`: one over their geometric mean.
+pub(super) fn perplexity(probabilities: impl Iterator<Item = f64>) -> f64 {
+    let (nats, words) =
+        probabilities.fold((0.0, 0.0), |(nats, n), probability| (nats - probability.ln(), n + 1.0));
     (nats / words).exp()
 }
 
-/// The chance of each word, by its count plus one.
+/// The probability of each word, by its count plus one.
 fn unigram(train: &[u32], vocabulary_len: usize) -> Vec<f64> {
     let mut counts = vec![1.0; vocabulary_len];
     for &word in train {
@@ -74,8 +75,8 @@ impl Bigram {
         Bigram { unigram: unigram(train, vocabulary_len), pairs, followers, distinct }
     }
 
-    /// The chance of `word` after `previous`.
-    fn chance(&self, previous: u32, word: u32) -> f64 {
+    /// The probability of `word` after `previous`.
+    fn probability(&self, previous: u32, word: u32) -> f64 {
         let lower = self.unigram[word as usize];
         let followers = self.followers[previous as usize];
         if followers == 0.0 {
@@ -118,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn chances_sum_to_one() {
+    fn probabilities_sum_to_one() {
         let bigram = Bigram::count(&TRAIN, 4);
         assert_close(bigram.unigram.iter().sum(), 1.0);
         for previous in 0..4 {
-            assert_close((0..4).map(|word| bigram.chance(previous, word)).sum(), 1.0);
+            assert_close((0..4).map(|word| bigram.probability(previous, word)).sum(), 1.0);
         }
     }
 

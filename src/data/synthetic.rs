@@ -13,7 +13,7 @@ const WORDS: usize = 2000;
 const CLASSES: usize = 50;
 /// The classes that usually follow a class.
 const SUCCESSORS: usize = 4;
-/// The chance that any class at all follows.
+/// The probability that any class at all follows.
 const STRAY: f64 = 0.02;
 const TRAIN: usize = 300_000;
 const HELD_OUT: usize = 20_000;
@@ -24,7 +24,7 @@ const MIXING: usize = 2000;
 /// A small artificial language: what a good model could reach on it is known exactly.
 ///
 /// 2,000 words of Zipf's law (the weight of the word of rank r is 1/r) fall at random into 50
-/// hidden classes. Each class is followed by 4 others, with chances drawn evenly from all that sum
+/// hidden classes. Each class is followed by 4 others, with probabilities drawn evenly from all that sum
 /// to one (Dirichlet with parameters 1), except that one time in 50 it is followed by any class at
 /// all. A class says its words in proportion to their weights. The class of the previous word is
 /// thus all there is to know about the next, and a model that shares what it learns about words of
@@ -114,19 +114,19 @@ impl SyntheticLanguage {
     /// Infinite if `tokens` has something that is no word of the language, such as `<unk>`; NaN
     /// if it has fewer than two tokens.
     pub fn true_perplexity(&self, tokens: &[u32]) -> f64 {
-        perplexity(tokens.windows(2).map(|pair| self.chance(pair[0], pair[1]).unwrap_or(0.0)))
+        perplexity(tokens.windows(2).map(|pair| self.probability(pair[0], pair[1]).unwrap_or(0.0)))
     }
 
-    /// The chance of `word` after `previous`, if both are words of the language.
-    fn chance(&self, previous: u32, word: u32) -> Option<f64> {
+    /// The probability of `word` after `previous`, if both are words of the language.
+    fn probability(&self, previous: u32, word: u32) -> Option<f64> {
         let &from = self.classes.get(previous as usize)?;
         let &to = self.classes.get(word as usize)?;
         let place = self.members[to].binary_search(&word).ok()?;
-        Some(self.follows[from].chances()[to] * self.says[to].chances()[place])
+        Some(self.follows[from].probabilities()[to] * self.says[to].probabilities()[place])
     }
 }
 
-/// A class for each word. That a class goes without words has a chance of 1e-16.
+/// A class for each word. That a class goes without words has a probability of 1e-16.
 fn draw_classes(rng: &mut impl Rng) -> Vec<usize> {
     (0..WORDS).map(|_| draw_class(rng)).collect()
 }
@@ -146,17 +146,17 @@ fn zipf(words: &[u32]) -> Discrete {
     Discrete::new(&weights)
 }
 
-/// What follows `class`: some other classes with random chances, and rarely any class.
+/// What follows `class`: some other classes with random probabilities, and rarely any class.
 fn draw_successors(class: usize, rng: &mut impl Rng) -> Discrete {
     let others = draw_others(class, rng);
     // Normalized exponentials are Dirichlet with parameters 1.
     let weights: [f64; SUCCESSORS] = std::array::from_fn(|_| Exp1.sample(rng));
     let total: f64 = weights.iter().sum();
-    let mut chances = [STRAY / CLASSES as f64; CLASSES];
+    let mut probabilities = [STRAY / CLASSES as f64; CLASSES];
     for (other, weight) in others.into_iter().zip(weights) {
-        chances[other] += (1.0 - STRAY) * weight / total;
+        probabilities[other] += (1.0 - STRAY) * weight / total;
     }
-    Discrete::new(&chances)
+    Discrete::new(&probabilities)
 }
 
 /// Different classes, none of them `class`.
@@ -175,7 +175,7 @@ fn draw_others(class: usize, rng: &mut impl Rng) -> Vec<usize> {
 fn stationary(follows: &[Discrete]) -> Discrete {
     let step = |now: Discrete| {
         let next: Vec<f64> =
-            (0..CLASSES).map(|to| now.mean(|from| follows[from].chances()[to])).collect();
+            (0..CLASSES).map(|to| now.mean(|from| follows[from].probabilities()[to])).collect();
         Discrete::new(&next)
     };
     (0..MIXING).fold(Discrete::new(&[1.0; CLASSES]), |now, _| step(now))
@@ -220,11 +220,11 @@ mod tests {
     }
 
     #[test]
-    fn chances_after_a_word_sum_to_one() {
+    fn probabilities_after_a_word_sum_to_one() {
         let language = SyntheticLanguage::new(3);
         for previous in [0, 17, 1999] {
             let words = 0..WORDS as u32;
-            let sum: f64 = words.map(|word| language.chance(previous, word).unwrap()).sum();
+            let sum: f64 = words.map(|word| language.probability(previous, word).unwrap()).sum();
             assert!((sum - 1.0).abs() < 1e-9, "{sum}");
         }
     }
@@ -232,9 +232,9 @@ mod tests {
     #[test]
     fn the_stationary_distribution_stays() {
         let SyntheticLanguage { follows, stationary, .. } = SyntheticLanguage::new(4);
-        for (class, &chance) in stationary.chances().iter().enumerate() {
-            let next = stationary.mean(|from| follows[from].chances()[class]);
-            assert!((next - chance).abs() < 1e-12, "{next} is not {chance}");
+        for (class, &probability) in stationary.probabilities().iter().enumerate() {
+            let next = stationary.mean(|from| follows[from].probabilities()[class]);
+            assert!((next - probability).abs() < 1e-12, "{next} is not {probability}");
         }
     }
 
@@ -243,9 +243,10 @@ mod tests {
         let language = SyntheticLanguage::new(5);
         for (class, follows) in language.follows.iter().enumerate() {
             let stray = STRAY / CLASSES as f64 + 1e-12;
-            let usual = follows.chances().iter().filter(|&&chance| chance > stray).count();
+            let usual =
+                follows.probabilities().iter().filter(|&&probability| probability > stray).count();
             assert_eq!(usual, SUCCESSORS);
-            assert!(follows.chances()[class] < stray);
+            assert!(follows.probabilities()[class] < stray);
         }
     }
 

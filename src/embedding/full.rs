@@ -1,11 +1,9 @@
 //! The full table.
 
-use super::embedding::{Embedded, Embedding};
-use crate::params::{ParamId, Params};
+use super::embedding::{EMBEDDING_INIT, Embedded, Embedding};
+use crate::params::{ParamId, Scope};
 use crate::real::Real;
-use crate::rng;
 use crate::tape::Bound;
-use crate::tensor::Tensor;
 
 /// The full table, V x d.
 #[derive(Clone, Debug)]
@@ -16,17 +14,14 @@ pub struct FullEmbedding {
 }
 
 impl FullEmbedding {
-    /// Adds the table `embedding.weight`, uniform in +-`init`.
-    pub fn new<T: Real>(
-        params: &mut Params<T>,
-        vocabulary: usize,
-        width: usize,
-        init: f64,
-        seed: u64,
-    ) -> Self {
-        let name = "embedding.weight";
-        let table = Tensor::uniform([vocabulary, width], init, &mut rng::stream(seed, name, 0));
-        FullEmbedding { table: params.add(name, table), vocabulary, width }
+    /// Adds the table `weight`, uniform in +-0.1 unless the scope says otherwise.
+    ///
+    /// # Panics
+    /// If the scope has a `weight` already.
+    #[track_caller]
+    pub fn new<T: Real>(mut scope: Scope<'_, T>, vocabulary: usize, width: usize) -> Self {
+        let table = scope.weight("weight", [vocabulary, width], EMBEDDING_INIT);
+        FullEmbedding { table, vocabulary, width }
     }
 
     /// The table.

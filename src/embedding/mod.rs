@@ -3,5 +3,6 @@
 mod embedding;
 mod full;
 
+pub(crate) use embedding::EMBEDDING_INIT;
 pub use embedding::{Embedded, Embedding};
 pub use full::FullEmbedding;

@@ -24,16 +24,16 @@
 //!       directly
 //! ```
 //!
-//! The middle term makes the sum of dr over all i and g zero: to move all scores of a codeword
-//! together changes nothing. The last one does nearly the same for their scale (up to the 1e-3).
-//! In evaluation the statistics are given numbers, and dr = drh / sd.
+//! The middle term makes the sum of dr over all i and g zero: adding the same number to all scores of
+//! a codeword changes nothing. The last term does nearly the same for their scale (up to the 1e-3).
+//! In evaluation the statistics are constants, and dr = drh / sd.
 //!
 //! # What it does for codewords
 //!
-//! **A common part.** Let all queries share a vector, q + c. Codeword j's dot products all move by
-//! < c, C^k\[j\] >, and without normalisation the codeword for which that is largest can win for every
-//! token: one code for all, and the others get no gradient for their values. The mean takes the
-//! shift out again, to the last rounding:
+//! **A common part.** Add the same vector v to all queries. All dot products of codeword j then change
+//! by < v, C^k\[j\] >. Without normalisation the codeword with the largest change can win for every
+//! token: all tokens have one code, and the values of the other codewords get no gradient.
+//! Subtracting the mean removes the change:
 //!
 //! ```
 //! use dpq::pq::{Normalization, composed};
@@ -53,34 +53,35 @@
 //! assert_eq!(distinct(codes(10.0, Normalization::Off)), 1);
 //! ```
 //!
-//! Mind the average over groups: what is taken out of group g is the shift that all groups have in
-//! common. The whole shift goes where there is one group, or one codebook for all groups and the
-//! same common part in each; else what a group has beyond the average stays.
+//! The mean is over all groups, so only what all groups have in common is removed: everything if there
+//! is one group, or one shared codebook and the same v in every group. Otherwise the difference
+//! between a group's change and the average over groups remains.
 //!
-//! **A size.** Raw scores start small, some thousandths, for which the softmax is flat, and queries
-//! hardly learn. Normalised ones have the variance var / (var + 1e-3): they are some 30 times the raw
-//! ones while those are well below 0.03, and of size 1 once they are well above.
+//! **A size.** Raw scores start small, at some thousandths. The softmax of such scores is almost
+//! uniform, and queries hardly learn. Normalised scores have the variance var / (var + 1e-3): they are
+//! about 30 times the raw scores while the standard deviation of those is well below 0.03, and have
+//! variance 1 once it is well above.
 //!
-//! For VQ normalisation touches only the choice, and the codeword chosen need not be the nearest.
-//! Whether that brings more codewords into use depends on the task: count them
+//! For VQ normalisation changes only the choice: the codeword that is chosen need not be the nearest.
+//! Whether more codewords are used then depends on the task: count them
 //! ([`CodeTable::used`](crate::CodeTable::used)).
 //!
 //! # Running averages
 //!
-//! Evaluation cannot depend on the batch, so a layer keeps averages, from mean 0 and variance 1,
-//! which move by [1%](crate::pq::BATCH_NORM_RATE) of the way to the batch's at every step. After k
-//! steps 0.99^k of the start is left: 37% after 100, and 0.004% after 1,000. Before that, evaluation
-//! scales codewords otherwise than training, and chooses other codes for some rows.
+//! Evaluation must not depend on the batch, so a layer keeps running averages. They start at mean 0 and
+//! variance 1 and move [1%](crate::pq::BATCH_NORM_RATE) of the way to the batch's statistics at every
+//! step. After k steps 0.99^k of the start is left: 37% after 100 steps, 0.004% after 1,000. Until
+//! then evaluation scales the scores differently from training, and some rows get other codes.
 //!
 //! # The temperature
 //!
-//! p = softmax(rh / tau), and drh = p (dp - sum_j p dp) / tau. The choice does not depend on tau, nor
-//! does the values' gradient; the gradient of keys and queries does:
+//! p = softmax(rh / tau), and drh\[j\] = p\[j\] (dp\[j\] - sum_j' p\[j'\] dp\[j'\]) / tau. The choice does
+//! not depend on tau, nor does the values' gradient. The gradient of keys and queries does:
 //!
-//! - tau large: p is flat, every codeword gets about 1/K of the gradient, whose size goes as 1/tau;
-//! - tau small: p is one-hot except for tokens between two codewords, and 1 - p vanishes where it is.
-//!   Few tokens get a gradient, in leaps of 1/tau, and only two codewords each.
+//! - tau large: p is almost uniform. All codewords take part, and the gradient is proportional to
+//!   1/tau.
+//! - tau small: p is one-hot, and the gradient almost 0, for all tokens but those with two nearly equal
+//!   best scores. Those few get a gradient of size 1/tau, and it reaches only these two codewords.
 //!
-//! Without normalisation tau and the size of the scores are one setting, not two: scores twice as
-//! large are a temperature half as high, and that size drifts as the model trains. With it tau
-//! keeps its meaning, once var is well above 1e-3.
+//! Without normalisation, doubling all scores is the same as halving tau, and the size of the scores
+//! drifts as the model trains. With normalisation tau keeps its meaning, once var is well above 1e-3.

@@ -1,10 +1,9 @@
-//! The course: how a gradient gets through discrete codes, in seven short pages. All of their code
-//! runs.
+//! The course: how a gradient gets through discrete codes, in seven short pages. All code on them runs.
 //!
 //! | page | what it explains | program |
 //! |---|---|---|
 //! | [`tape`] | reverse-mode differentiation, ops of one's own | `01_tape`, `02_custom_op` |
-//! | [`straight_through`] | gradients of what has none, and of what they are the derivative | `03_gradcheck` |
+//! | [`straight_through`] | a gradient for a choice, which has none, and the function that it is the derivative of | `03_gradcheck` |
 //! | [`sx`] | the softmax form, term by term | `04_sx_by_hand` |
 //! | [`vq`] | the centroid form and its regulariser | `05_vq_by_hand` |
 //! | [`batch_norm`] | normalised scores, and the temperature | `06_temperature_and_batch_norm` |
@@ -14,7 +13,8 @@
 //! `cargo run --example 04_sx_by_hand` and so on; `02_custom_op` needs `--features proptest`. The
 //! programs print every number beside its formula; the pages say why it is so. Symbols are those of
 //! [`dpq`](mod@crate::pq): n tokens, D groups of width s, K codewords, q\[i, g\] the part g of the
-//! query of token i. dx is short for the derivative of the loss by x, a tensor of x's shape.
+//! query of token i. dx is short for the gradient of the loss with respect to x, a tensor of x's
+//! shape.
 
 pub mod tape;
 pub mod straight_through;

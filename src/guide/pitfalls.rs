@@ -20,9 +20,10 @@
 //! assert!(error(1e-13) > 1e-6); // rounding
 //! ```
 //!
-//! The checker takes h = 1e-4 of the input's largest element, and extrapolates from h and h/2,
-//! (4 D(h/2) - D(h)) / 3, whose truncation goes as h^4 and is gone. "Of the largest element" is a
-//! choice too: an input that mixes elements of size 1000 and 0.001 is better given as two.
+//! The checker extrapolates from two differences, with steps h and h/2: (4 D(h/2) - D(h)) / 3. Its
+//! truncation is proportional to h^4, not h^2, so the best step is larger, about eps^(1/5) of x's
+//! scale: the checker takes h = 1e-4 of the input's largest element. An input that mixes elements of
+//! size 1000 and 0.001 is better given as two inputs.
 //!
 //! # Cancellation
 //!
@@ -34,10 +35,10 @@
 //! assert!((difference(1e9) - 1.0).abs() > 1e-6);
 //! ```
 //!
-//! The report allows for it: an error counts relative to at least noise / tolerance, where noise =
-//! [`NOISE`](crate::gradcheck::NOISE) eps max|f| / h. What is honest is not sharp, though: under a
-//! large constant small mistakes pass. Check the op, not the op plus a large number; check its
-//! outputs, not the sum of thousands.
+//! The checker allows for it: it divides the difference of the two derivatives by at least
+//! noise / tolerance, where noise = [`NOISE`](crate::gradcheck::NOISE) eps max|f| / h. The price is that
+//! under a large constant small mistakes pass. Check the op, not the op plus a large number; check its
+//! outputs, not the sum of thousands of them.
 //!
 //! # Sums that are constant
 //!

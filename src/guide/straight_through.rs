@@ -15,9 +15,9 @@
 //! the chosen codeword, soft = the query itself.
 //!
 //! [`straight_through`](crate::Var::straight_through) takes hard as a tensor, so that no gradient
-//! can reach it. Its value is hard's own bits, *read and not computed*: with rounding,
-//! soft + (hard - soft) is often another number than hard, and a model would be trained on other
-//! rows than those it is later decoded to.
+//! can reach it. Its value has hard's own bits: it is *read, not computed*. With rounding,
+//! soft + (hard - soft) is often another number than hard, and the model would be trained with other
+//! rows than those that its codes decode to.
 //!
 //! ```
 //! let pairs = (1..1000).map(|i| ((i as f32).sin(), (i as f32).cos()));
@@ -36,7 +36,7 @@
 //!
 //! This function is smooth, equals y at x0, and has the estimator's gradient as its true
 //! derivative there. So an estimator can be checked like any other op, and that is what
-//! [`gradcheck`](mod@crate::gradcheck) does: it evaluates the base point once and writes down what
+//! [`gradcheck`](mod@crate::gradcheck) does: it evaluates the base point once and records what
 //! goes through [`Tape::freeze`](crate::Tape::freeze), every stop and argmax; perturbed evaluations
 //! get those values back.
 //!
@@ -57,15 +57,15 @@
 //! assert_eq!(at(1e-4), at(-1e-4));
 //! ```
 //!
-//! # What it is not
+//! # A straight-through gradient is not the gradient of the loss
 //!
-//! The gradient of the loss, or an unbiased estimate of it. It says how the loss would change if
-//! hard moved as soft does, which is good while the two are near each other: for VQ while the
-//! codeword is near the query (the regulariser sees to that), for SX while p is near its one-hot.
+//! Nor is it an unbiased estimate of it. It says how the loss would change if hard moved as soft does.
+//! That is a good guess while the two are close to each other: for VQ while the codeword is close to
+//! the query, which the regulariser provides; for SX while p is close to its one-hot.
 //!
 //! # In a fused op
 //!
-//! An op that computes choice and rule in one go has no intermediate value to hold.
-//! [`Tape::fused`](crate::Tape::fused) gives the checker the same in primitive ops: there the stops
-//! and choices are written down and held, while the gradient that is compared comes from the fused
-//! rule. [`sx`](crate::pq::sx()) and [`vq`](crate::pq::vq()) are checked in this way.
+//! An op that chooses and computes its value in one step has no intermediate value to hold.
+//! [`Tape::fused`](crate::Tape::fused) gives the checker the same function in primitive ops. Stops and
+//! choices are recorded there, and held; the gradient that is compared with differences is that of
+//! the fused rule. [`sx`](crate::pq::sx()) and [`vq`](crate::pq::vq()) are checked in this way.

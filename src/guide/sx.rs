@@ -16,25 +16,28 @@
 //!
 //! # Backward
 //!
-//! w stands in the formula of y once and splits the gradient in two.
+//! y is a product of w and C^v, so the gradient takes two ways.
 //!
-//! **Through the values.** w's value is the one-hot, so a codeword gets the gradients of the tokens
-//! that chose it, and one that nobody chose gets none:
+//! **To the values.** w's value is the one-hot. A codeword gets the gradients of the tokens that chose
+//! it; one that no token chose gets none:
 //!
 //! ```text
 //! dC^v[g,j]   = sum over i with code[i,g] = j of dy[i,g]
 //! ```
 //!
-//! **Through p.** w's gradient is p's, so every codeword's score gets a share: how much better than
-//! the average under p would codeword j have served?
+//! **To the scores.** w has the gradient of p, so every codeword's score gets one, chosen or not:
 //!
 //! ```text
 //! dp[i,g,j]   = < dy[i,g], C^v[g,j] >
-//! drh         = p (dp - sum_j p dp) / tau
-//! dr          = (drh - mean(drh) - rh mean(drh rh)) / sd    means over all i and g, sd = sqrt(var + 1e-3)
+//! drh[i,g,j]  = p[j] (dp[j] - sum_j' p[j'] dp[j']) / tau     p, dp of this i and g
+//! dr          = (drh - mean(drh) - rh mean(drh rh)) / sd     means over all i and g, sd = sqrt(var + 1e-3)
 //! dq[i,g]     = sum_j dr[i,g,j] C^k[g,j]
 //! dC^k[g,j]   = sum_i dr[i,g,j] q[i,g]
 //! ```
+//!
+//! dp\[j\] says how fast the loss would rise if y moved towards codeword j. The bracket compares it with
+//! the average under p: it is positive where codeword j would serve *worse* than the average. Descent
+//! subtracts the gradient, so that score falls, and the scores of better codewords rise.
 //!
 //! ```
 //! use dpq::pq::{Normalization, composed};
@@ -48,7 +51,7 @@
 //! assert_eq!(sx.rows.value().data(), [0.5, 0.0, 0.0, 0.5]);
 //!
 //! let grads = tape.backward((sx.rows * sx.rows).sum())?;
-//! // Nobody chose codeword 2: its value stays, but its key moves.
+//! // No token chose codeword 2: its value stays, but its key moves.
 //! assert_eq!(grads.dense(values).rows().nth(2), Some(&[0.0, 0.0][..]));
 //! assert!(grads.dense(keys).rows().nth(2).unwrap().iter().all(|dk| *dk != 0.0));
 //! # Ok::<(), dpq::Error>(())
@@ -56,19 +59,20 @@
 //!
 //! # The entropy term
 //!
-//! With beta > 0 a regulariser joins the loss, which rewards a p that is sure of its choice:
+//! With beta > 0 a term is added to the loss. It is smaller the larger the probability of the chosen
+//! codeword is:
 //!
 //! ```text
 //! R           = - beta mean over i,g of sum_j w log(p + 1e-10)      value: - beta mean log p[code]
 //! dp         += - beta / (n D) (log(p + 1e-10) + w / (p + 1e-10))   w with its value, the one-hot
 //! ```
 //!
-//! The first part comes through w, whose gradient is p's: this is not the gradient of a plain
-//! cross-entropy.
+//! The logarithm is there because w has the gradient of p. Without it this would be the gradient of
+//! the cross-entropy between the code and p.
 //!
 //! # In one op
 //!
 //! [`composed::sx`](crate::pq::composed::sx()) is the formulae above in code.
-//! [`sx`](crate::pq::sx()) computes the same on the distinct ids of the batch, without ever
-//! holding n x D x K numbers, and its documentation derives how the two means of dr fold into one
-//! matrix a group.
+//! [`sx`](crate::pq::sx()) computes the same on the distinct ids of the batch and never holds
+//! n x D x K elements. The source of its backward pass states how the two means of dr become one
+//! matrix and one vector per group: rh is linear in q, and so are the terms that subtract them.

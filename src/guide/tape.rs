@@ -9,19 +9,20 @@
 //! ```
 //!
 //! A [`Tape`](crate::Tape) writes that down: per node the value, the inputs' numbers, and an
-//! [`Op`](crate::Op), the rule of f_k. The loss L is the last node. The way back starts with
+//! [`Op`](crate::Op), the rule of f_k. The loss L is the last node. The backward pass starts with
 //! dL/dL = 1 and visits the nodes in reverse order. When it comes to node k, everything that uses
-//! x_k has been visited, so dx_k is complete, and the rule adds its share to each input:
+//! x_k has been visited, so dx_k is complete, and the rule adds its contribution to each input's
+//! gradient:
 //!
 //! ```text
-//! dx_a += J^T dx_k                 J = the derivatives of f_k by x_a
+//! dx_a += J^T dx_k                 J = the derivatives of f_k with respect to x_a
 //! ```
 //!
 //! No rule forms J. That of a product y = x w, for example, is dx = dy w^T and dw = x^T dy: two
 //! products of the forward pass's own size. So all gradients together cost a small multiple of the
 //! forward pass, however many inputs there are.
 //!
-//! A variable that is used twice gets two shares, which **add**:
+//! A variable that is used twice gets two contributions, which are **added**:
 //!
 //! ```
 //! use dpq::{Tape, Tensor};
@@ -41,8 +42,7 @@
 //! [`evaluate`](crate::Tape::evaluate).
 //!
 //! A embedded-up table gets a [row-sparse gradient](crate::tape::Rows): the distinct ids in the order
-//! in which they come up first, and one row for each, in which the shares of its repetitions are
-//! added up.
+//! of their first occurrence, and one row for each, the sum over its repetitions.
 //!
 //! ```
 //! use dpq::{Tape, Tensor, tape::Gradient};
@@ -55,13 +55,14 @@
 //! # Ok::<(), dpq::Error>(())
 //! ```
 //!
-//! # Two ways back
+//! # For lessons and for training
 //!
-//! [`backward`](crate::Tape::backward) keeps all values and gradients: it can be repeated, and
-//! [printed](crate::Tape::table). [`backward_and_free`](crate::Tape::backward_and_free) frees them
-//! as it goes, which is what a training loop wants. [`Grads`](crate::Grads) outlive the tape's
-//! [`reset`](crate::Tape::reset), and the reset has to come before the optimiser's step, because
-//! leaves share the parameters' memory.
+//! [`backward`](crate::Tape::backward) keeps all values and gives the gradients of all variables: it
+//! can be repeated, and [printed](crate::Tape::table). A training loop calls
+//! [`value_and_grad`](crate::Tape::value_and_grad): it binds the parameters, runs the forward and the
+//! backward pass, frees values and gradients on the way, and resets the tape. Its
+//! [`Grads`](crate::Grads) are those of the parameters. They need no tape, and the reset comes before
+//! the optimiser's step, since leaves share the parameters' memory.
 //!
 //! # An op of one's own
 //!
@@ -71,7 +72,8 @@
 //!   are for what it needs *besides* inputs and outputs, which the [`Context`](crate::Context) lends.
 //! - An output nothing depends on has [no gradient](crate::Context::output_grad): with several
 //!   outputs any of them may be missing.
-//! - [`needs`](crate::Context::needs) says whether an input's share is wanted, and saves a product.
+//! - [`needs`](crate::Context::needs) says whether an input needs a gradient at all, which can save a
+//!   product.
 //! - A choice that makes the value jump, or a stopped value, goes through
 //!   [`freeze`](crate::Tape::freeze): see [`straight_through`](super::straight_through).
 //! - Check it with [`gradcheck`](crate::gradcheck()), over generated inputs with the feature

@@ -22,23 +22,24 @@
 //!
 //! Scores and their normalisation only serve to choose: no gradient flows through them.
 //!
-//! So the task moves queries, and codewords follow the queries. **The task alone never moves a
-//! codeword**: a loop that forgets to add the regulariser trains queries against a codebook that
-//! stays at its random start.
+//! The task moves queries, and the codebook term moves codewords after the queries. **The task alone
+//! never moves a codeword**: a loop that forgets to add the regulariser trains queries while the
+//! codebook stays at its random start.
 //!
 //! ```
 //! use dpq::{DpqConfig, DpqEmbedding, Embedding, Params, Tape};
 //! let mut params = Params::<f64>::new();
-//! let embedding = DpqEmbedding::new(&mut params, 10, 8, DpqConfig::vq(4, 3), 0.5, 0)?;
+//! let embedding = DpqEmbedding::new(params.scope("words"), 10, 8, DpqConfig::vq(4, 3))?;
 //! let tape = Tape::new();
-//! let embedded = embedding.forward(&tape.train(&params), &[3, 1, 4]);
+//! let p = tape.train(&params);
+//! let embedded = embedding.forward(&p, &[3, 1, 4]);
 //!
 //! let task = (embedded.rows * embedded.rows).sum();
-//! assert!(tape.backward(task)?.param(embedding.keys()).is_none());
+//! let codebook = p[embedding.keys()];
+//! assert!(tape.backward(task)?.get(codebook).is_none());
 //!
 //! let loss = task + embedded.regulariser.expect("VQ always has one");
-//! let grads = tape.backward(loss)?;
-//! let gradient = grads.param(embedding.keys()).unwrap().to_dense();
+//! let gradient = tape.backward(loss)?.dense(codebook);
 //! assert!(gradient.data().iter().any(|dc| *dc != 0.0));
 //! # Ok::<(), dpq::Error>(())
 //! ```
@@ -51,13 +52,16 @@
 //! dC[g,j] = 2 count (C[g,j] - m) / (n D s)
 //! ```
 //!
-//! which vanishes where the codeword is the mean of its queries: gradient descent on the codebook
-//! term is k-means in small steps. A codeword that nobody chose gets no gradient at all.
+//! which is 0 where the codeword is the mean of its queries. Without batch normalisation every query
+//! chooses the nearest codeword, and gradient descent on the codebook term is k-means in small steps.
+//! With it, the default, a query can choose another codeword than the nearest; the codeword still
+//! moves towards the mean of the queries that chose it. A codeword that no query chose gets no
+//! gradient.
 //!
 //! # Which term is beta's
 //!
-//! The codebook term has weight 1, and beta goes with stop(codeword): it holds *queries* near their
-//! codewords. It is 0 by default; 0.25 is common elsewhere.
+//! The codebook term has weight 1. beta is the weight of the term with stop(codeword), which pulls
+//! *queries* to their codewords. It is 0 by default; 0.25 is common elsewhere.
 //!
 //! [`composed::vq`](crate::pq::composed::vq()) is this page in code, [`vq`](crate::pq::vq())
 //! the fused op.

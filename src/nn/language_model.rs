@@ -1,25 +1,23 @@
 //! A word-level language model: embedding, LSTM layers, softmax (Zaremba et al. 2014).
 
-use super::{Lstm, LstmState};
+use super::lstm::{Lstm, LstmState};
 use crate::data::Window;
 use crate::embedding::Embedding;
-use crate::params::{ParamId, Params};
+use crate::init::Init;
+use crate::params::{ParamId, Scope};
 use crate::real::Real;
-use crate::rng;
 use crate::tape::{Bound, Var};
-use crate::tensor::Tensor;
 
-/// The sizes of a [`LanguageModel`]; its width is its embedding's.
+/// The settings of a [`LanguageModel`]; its width is its embedding's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LanguageModelConfig {
     /// LSTM layers.
     pub layers: usize,
     /// Units of every layer.
     pub hidden: usize,
-    /// In training, the share of every layer's inputs, and of the last one's outputs, that is kept.
-    pub keep: f64,
-    /// Weights start uniform in +-init, biases at 0.
-    pub init: f64,
+    /// In training, the probability with which an element of a layer's inputs, or of the last one's
+    /// outputs, is dropped.
+    pub dropout: f64,
 }
 
 /// A language model with any [`Embedding`].
@@ -28,7 +26,9 @@ pub struct LanguageModel<T: Real> {
     lstm: Lstm,
     weight: ParamId,
     bias: ParamId,
-    keep: f64,
+    dropout: f64,
+    /// What the dropout mask of the outputs is drawn for.
+    purpose: String,
 }
 
 /// What one window of text gave.
@@ -43,21 +43,26 @@ pub struct Pass<'t, T: Real> {
 }
 
 impl<T: Real> LanguageModel<T> {
-    /// Adds the parameters of everything but the embedding, which has its own.
+    /// Adds the parameters of everything but the embedding, which has its own: those of an [`Lstm`]
+    /// under `lstm`, and of the output layer `softmax.weight` and `softmax.bias`, uniform in +-0.1
+    /// unless the scope says otherwise.
+    ///
+    /// # Panics
+    /// If the scope has parameters of these names already, or the dropout is not in \[0, 1).
+    #[track_caller]
     pub fn new(
-        params: &mut Params<T>,
+        mut scope: Scope<'_, T>,
         embedding: Box<dyn Embedding<T>>,
         config: LanguageModelConfig,
-        seed: u64,
     ) -> Self {
-        let LanguageModelConfig { layers, hidden, keep, init } = config;
-        let lstm = Lstm::new(params, embedding.width(), hidden, layers, init, seed);
-        let uniform =
-            |shape: &[usize], name| Tensor::uniform(shape, init, &mut rng::stream(seed, name, 0));
+        let LanguageModelConfig { layers, hidden, dropout } = config;
+        let lstm = Lstm::new(scope.scope("lstm"), embedding.width(), hidden, layers);
         let words = embedding.vocabulary();
-        let weight = params.add("softmax.weight", uniform(&[hidden, words], "softmax.weight"));
-        let bias = params.add("softmax.bias", uniform(&[words], "softmax.bias"));
-        LanguageModel { embedding, lstm, weight, bias, keep }
+        let mut softmax = scope.scope("softmax");
+        let weight = softmax.weight("weight", [hidden, words], Init::Uniform(0.1));
+        let bias = softmax.weight("bias", [words], Init::Uniform(0.1));
+        let purpose = format!("dropout.{}", scope.path("output"));
+        LanguageModel { embedding, lstm: lstm.dropout(dropout), weight, bias, dropout, purpose }
     }
 
     /// The same model with another embedding of the same width.
@@ -98,13 +103,13 @@ impl<T: Real> LanguageModel<T> {
     ) -> Pass<'t, T> {
         let embedded = self.embedding.forward(p, &window.inputs);
         let x = embedded.rows.reshape([window.steps, window.batch, self.embedding.width()]);
-        let (mut h, state) = self.lstm.forward(p, x, state, self.keep);
+        let (mut h, state) = self.lstm.forward(p, x, &state.on(p.tape));
         if p.training {
-            h = h.dropout(self.keep, "dropout.output");
+            h = h.dropout(self.dropout, &self.purpose);
         }
         let mean = h.linear_cross_entropy(p[self.weight], p[self.bias], &window.targets);
         let loss = mean * T::from_usize(window.steps);
         let objective = embedded.regulariser.map_or(loss, |regulariser| loss + regulariser);
-        Pass { objective, cross_entropy: mean.value().item(), state }
+        Pass { objective, cross_entropy: mean.value().item(), state: state.detach() }
     }
 }

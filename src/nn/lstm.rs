@@ -9,14 +9,14 @@
 //! ```
 
 use crate::gemm::{Matrix, Packed, multiply};
+use crate::init::Init;
 use crate::kernels::elementwise::add;
 use crate::kernels::lstm;
 use crate::ops::concat;
 use crate::parallel::{self, Order, chunks};
-use crate::params::{ParamId, Params};
+use crate::params::{ParamId, Scope};
 use crate::real::Real;
-use crate::rng;
-use crate::tape::{Bound, Context, Op, Var};
+use crate::tape::{Bound, Context, Op, Tape, Var};
 use crate::tensor::Tensor;
 
 /// One layer over a whole sequence: (all h, the last h, the last c).
@@ -224,12 +224,34 @@ pub fn lstm_composed<'t, T: Real>(
 
 /// Several LSTM layers, one on top of the other.
 ///
-/// A layer's parameters are called as PyTorch calls them, `lstm.weight_ih_l0`, `lstm.weight_hh_l0`,
-/// but for `lstm.bias_l0`: there is one bias, not the sum of two.
+/// A layer's parameters are called as PyTorch calls them, `weight_ih_l0`, `weight_hh_l0`, but for
+/// `bias_l0`: there is one bias, not the sum of two.
+///
+/// ```
+/// use dpq::nn::Lstm;
+/// use dpq::{Params, Tape, Tensor};
+/// let mut params = Params::<f32>::new();
+/// let encoder = Lstm::new(params.scope("encoder"), 3, 4, 1);
+/// let decoder = Lstm::new(params.scope("decoder"), 3, 4, 1);
+/// let (steps, batch) = (5, 2);
+///
+/// // The decoder starts where the encoder ended, and its gradients reach the encoder.
+/// let tape = Tape::new();
+/// let p = tape.train(&params);
+/// let x = tape.constant(Tensor::full([steps, batch, 3], 0.1));
+/// let (_, state) = encoder.forward(&p, x, &encoder.start(batch).on(&tape));
+/// let (y, _) = decoder.forward(&p, x, &state);
+/// let grads = tape.backward(y.sum())?.into_params();
+/// assert_eq!(grads.iter().count(), 6);
+/// # Ok::<(), dpq::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Lstm {
     layers: Vec<[ParamId; 3]>,
     hidden: usize,
+    dropout: f64,
+    /// What the dropout masks of every layer are drawn for.
+    purposes: Vec<String>,
 }
 
 /// What an [`Lstm`] remembers between sequences: h and c of every layer, batch x hidden.
@@ -238,28 +260,74 @@ pub struct LstmState<T: Real> {
     layers: Vec<[Tensor<T>; 2]>,
 }
 
+/// An [`LstmState`] as variables on a tape, through which gradients flow.
+#[derive(Clone)]
+pub struct LstmVars<'t, T: Real> {
+    layers: Vec<[Var<'t, T>; 2]>,
+}
+
+impl<T: Real> LstmState<T> {
+    /// The state as constants on a tape: no gradient crosses the sequence's start.
+    pub fn on<'t>(&self, tape: &'t Tape<T>) -> LstmVars<'t, T> {
+        let constants = |state: &[Tensor<T>; 2]| state.each_ref().map(|s| tape.constant(s.clone()));
+        LstmVars { layers: self.layers.iter().map(constants).collect() }
+    }
+}
+
+impl<'t, T: Real> LstmVars<'t, T> {
+    /// From h and c of every layer, batch x hidden.
+    pub fn new(layers: Vec<[Var<'t, T>; 2]>) -> Self {
+        LstmVars { layers }
+    }
+
+    /// h and c of every layer.
+    pub fn layers(&self) -> &[[Var<'t, T>; 2]] {
+        &self.layers
+    }
+
+    /// The values, which outlive the tape.
+    pub fn detach(&self) -> LstmState<T> {
+        LstmState { layers: self.layers.iter().map(|vars| vars.map(|var| var.value())).collect() }
+    }
+}
+
 impl Lstm {
-    /// Adds the parameters of `layers` layers: weights uniform in +-`init`, biases 0.
+    /// Adds the parameters of `layers` layers: weights uniform in +-1 / sqrt(hidden) unless the
+    /// scope says otherwise, biases 0.
+    ///
+    /// # Panics
+    /// If the scope has parameters of these names already.
+    #[track_caller]
     pub fn new<T: Real>(
-        params: &mut Params<T>,
+        mut scope: Scope<'_, T>,
         inputs: usize,
         hidden: usize,
         layers: usize,
-        init: f64,
-        seed: u64,
     ) -> Lstm {
-        let layer = |layer: usize| {
-            let width = if layer == 0 { inputs } else { hidden };
-            let mut weight = |kind: &str, columns: usize| {
-                let name = format!("lstm.weight_{kind}_l{layer}");
-                let value =
-                    Tensor::uniform([4 * hidden, columns], init, &mut rng::stream(seed, &name, 0));
-                params.add(&name, value)
-            };
-            let (w_ih, w_hh) = (weight("ih", width), weight("hh", hidden));
-            [w_ih, w_hh, params.add(&format!("lstm.bias_l{layer}"), Tensor::zeros([4 * hidden]))]
-        };
-        Lstm { layers: (0..layers).map(layer).collect(), hidden }
+        let init = Init::Uniform(1.0 / (hidden as f64).sqrt());
+        let (mut added, mut width) = (Vec::new(), inputs);
+        for layer in 0..layers {
+            added.push([
+                scope.weight(&format!("weight_ih_l{layer}"), [4 * hidden, width], init),
+                scope.weight(&format!("weight_hh_l{layer}"), [4 * hidden, hidden], init),
+                scope.add(&format!("bias_l{layer}"), Tensor::zeros([4 * hidden])),
+            ]);
+            width = hidden;
+        }
+        let purpose = |layer: usize| format!("dropout.{}", scope.path(&layer.to_string()));
+        Lstm { layers: added, hidden, dropout: 0.0, purposes: (0..layers).map(purpose).collect() }
+    }
+
+    /// In training, every element of every layer's inputs is dropped with this probability: 0 by
+    /// default.
+    ///
+    /// # Panics
+    /// If it is not in \[0, 1).
+    #[must_use]
+    #[track_caller]
+    pub fn dropout(self, dropout: f64) -> Self {
+        assert!((0.0..1.0).contains(&dropout), "dropout {dropout}: expected a number in [0, 1)");
+        Lstm { dropout, ..self }
     }
 
     /// Zeros: the state at the start of a text.
@@ -270,30 +338,30 @@ impl Lstm {
 
     /// The top layer's outputs for `x`, steps x batch x inputs, and the state after it.
     ///
-    /// In training every layer's inputs are dropped out but for a share of `keep`. The state enters
-    /// as a constant: no gradient crosses the sequence's start.
-    ///
     /// # Panics
-    /// If `x` or the state has another shape.
+    /// If `x` or the state has another shape, or the state another number of layers.
     #[track_caller]
     pub fn forward<'t, T: Real>(
         &self,
         p: &Bound<'t, T>,
         mut x: Var<'t, T>,
-        state: &LstmState<T>,
-        keep: f64,
-    ) -> (Var<'t, T>, LstmState<T>) {
-        let mut after = Vec::new();
-        for (i, (weights, state)) in self.layers.iter().zip(&state.layers).enumerate() {
+        state: &LstmVars<'t, T>,
+    ) -> (Var<'t, T>, LstmVars<'t, T>) {
+        assert_eq!(
+            self.layers.len(),
+            state.layers.len(),
+            "lstm: layers of the model, and of the state"
+        );
+        let mut after = Vec::with_capacity(self.layers.len());
+        for (i, &[w_ih, w_hh, bias]) in self.layers.iter().enumerate() {
             if p.training {
-                x = x.dropout(keep, &format!("dropout.lstm.{i}"));
+                x = x.dropout(self.dropout, &self.purposes[i]);
             }
-            let state = state.each_ref().map(|s| p.tape.constant(s.clone()));
-            let [all, h, c] = lstm(x, state, weights.map(|id| p[id]));
-            after.push([h.value(), c.value()]);
+            let [all, h, c] = lstm(x, state.layers[i], [p[w_ih], p[w_hh], p[bias]]);
+            after.push([h, c]);
             x = all;
         }
-        (x, LstmState { layers: after })
+        (x, LstmVars { layers: after })
     }
 }
 
@@ -322,7 +390,6 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tape::Tape;
 
     #[test]
     fn the_fused_op_equals_its_composition() {

@@ -1,10 +1,12 @@
-//! Models: LSTM layers and the language model built on them.
+//! Models: linear and LSTM layers, and the language model built on them.
 
+mod linear;
 mod lstm;
 mod language_model;
 
 pub use language_model::{LanguageModel, LanguageModelConfig, Pass};
-pub use lstm::{Lstm, LstmState, lstm, lstm_composed};
+pub use linear::Linear;
+pub use lstm::{Lstm, LstmState, LstmVars, lstm, lstm_composed};
 
 /// The gradient checks of the ops in this folder.
 #[cfg(feature = "proptest")]

@@ -7,18 +7,24 @@ use crate::tensor::Tensor;
 use rand::Rng;
 
 impl<'t, T: Real> Var<'t, T> {
-    /// y = x mask / keep, where every element of the mask is 1 with probability `keep`, else 0.
+    /// y = x mask / (1 - probability), where every element of the mask is 0 with this probability,
+    /// else 1. With probability 0, y is x.
     ///
-    /// The mask is a function of the tape's seed and step and of `purpose`. With `keep` 1, y is x.
+    /// The mask is a function of the tape's [noise](crate::Tape::set_noise) and of `purpose`: another
+    /// one for every purpose, and after every reset.
     ///
     /// # Panics
-    /// If `keep` is not in (0, 1\].
+    /// If the probability is not in \[0, 1).
     #[track_caller]
-    pub fn dropout(self, keep: f64, purpose: &str) -> Var<'t, T> {
-        assert!(keep > 0.0 && keep <= 1.0, "dropout: keep probability {keep} is not in (0, 1]");
-        if keep == 1.0 {
+    pub fn dropout(self, probability: f64, purpose: &str) -> Var<'t, T> {
+        assert!(
+            (0.0..1.0).contains(&probability),
+            "dropout: probability {probability} is not in [0, 1)"
+        );
+        if probability == 0.0 {
             return self;
         }
+        let keep = 1.0 - probability;
         let (tape, x) = (self.tape(), self.value());
         let mask = tape.freeze("dropout", &x.shape(), || {
             let mut rng = tape.noise(purpose);
@@ -46,7 +52,7 @@ struct Dropout<T: Real> {
 }
 impl<T: Real> Op<T> for Dropout<T> {
     fn backward(&self, ctx: &mut Context<'_, T>) {
-        // dx = dy mask / keep
+        // dx = dy mask / (1 - probability)
         let Some(dy) = ctx.output_grad(0) else { return };
         let mut dx = ctx.uninit(dy.shape());
         zip(dy.data(), self.mask.data(), dx.data_mut(), |dy, m| dy * m);
@@ -59,8 +65,8 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
     use crate::gradcheck;
     use crate::strategies::{Case, tensors};
 
-    vec![Case::new("dropout", (tensors(2), 0.1..=1.0), |(x, keep)| {
-        gradcheck([x], |[x]| x.dropout(keep, "a") * x.dropout(keep, "b"))
+    vec![Case::new("dropout", (tensors(2), 0.0..0.9), |(x, probability)| {
+        gradcheck([x], |[x]| x.dropout(probability, "a") * x.dropout(probability, "b"))
     })]
 }
 
@@ -73,7 +79,7 @@ mod tests {
         let mut tape = Tape::new();
         let mut mask = |step| {
             tape.set_noise(1, step);
-            tape.leaf(Tensor::full([10_000], 1.0_f32)).dropout(0.7, "input").value()
+            tape.leaf(Tensor::full([10_000], 1.0_f32)).dropout(0.3, "input").value()
         };
         let (first, again, other) = (mask(0), mask(0), mask(1));
         assert_eq!(first, again);
@@ -82,5 +88,17 @@ mod tests {
         // The standard deviation of the mean is sqrt(0.3 / 0.7) / 100 = 0.0065.
         assert!((mean - 1.0).abs() < 0.03, "{mean}");
         assert!(first.data().iter().all(|&m| m == 0.0 || m == 1.0 / 0.7));
+    }
+
+    #[test]
+    fn a_loop_that_says_nothing_gets_another_mask_at_every_step() {
+        let mut tape = Tape::new();
+        let mut mask = || {
+            let mask = tape.leaf(Tensor::full([100], 1.0_f32)).dropout(0.5, "input").value();
+            tape.reset();
+            mask
+        };
+        let masks = [mask(), mask(), mask()];
+        assert!(masks[0] != masks[1] && masks[1] != masks[2] && masks[0] != masks[2]);
     }
 }

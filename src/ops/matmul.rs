@@ -40,6 +40,15 @@ impl<'t, T: Real> Var<'t, T> {
         self.product(w, [true, false])
     }
 
+    /// Y = X^T W^T, X k x m, W n x k
+    ///
+    /// # Panics
+    /// If X's first axis is not W's last.
+    #[track_caller]
+    pub fn t_matmul_t(self, w: Var<'t, T>) -> Var<'t, T> {
+        self.product(w, [true, true])
+    }
+
     #[track_caller]
     fn product(self, w: Var<'t, T>, transposed: [bool; 2]) -> Var<'t, T> {
         let (x, wv) = (self.value(), w.value());
@@ -122,6 +131,11 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
             "t_matmul",
             sizes().prop_flat_map(|(m, k, n)| (tensor([k, m]), tensor([k, n]))),
             |(x, w)| gradcheck([x, w], |[x, w]| x.t_matmul(w)),
+        ),
+        Case::new(
+            "t_matmul_t",
+            sizes().prop_flat_map(|(m, k, n)| (tensor([k, m]), tensor([n, k]))),
+            |(x, w)| gradcheck([x, w], |[x, w]| x.t_matmul_t(w)),
         ),
         Case::new("matmul of three axes", (tensor([2, 3, 4]), tensor([4, 2])), |(x, w)| {
             gradcheck([x, w], |[x, w]| x.matmul(w))

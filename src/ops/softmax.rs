@@ -156,7 +156,7 @@ fn assert_rows(op: &str, shape: Shape, targets: &[u32]) {
 
 impl<'t, T: Real> Var<'t, T> {
     /// y = mean over rows i of ln sum_j e^x\[i, j\] - x\[i, target\[i\]\], the cross-entropy of
-    /// softmax(x). A target outside the classes is a fault that the tape reports.
+    /// softmax(x). A target outside the classes is an error that the tape reports.
     ///
     /// # Panics
     /// If there is not one target a row, or no row or class at all.

@@ -50,7 +50,7 @@ impl<T: Real> Op<T> for StraightThrough {
 
 impl<'t, T: Real> Var<'t, T> {
     /// codes\[i\] = the j that maximises x\[i, j\], the lowest on ties; a choice, without a gradient.
-    /// A NaN is a fault that the tape reports.
+    /// A NaN is an error that the tape reports.
     ///
     /// # Panics
     /// If the last axis is empty.

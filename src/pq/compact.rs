@@ -16,10 +16,26 @@ use fearless_simd::Simd;
 /// Rows of a piece of lookup.
 const CHUNK: usize = 128;
 
-/// A compressed table: D codes per id, and the value codebook, G x K x s.
+/// A compressed table: D codes per row, and the value codebook, G x K x s.
 ///
-/// Row i is the concatenation of values\[g, code\[i, g\]\] over g, the same bits as the model's own
-/// evaluation gives.
+/// Row i is the concatenation of values\[g, code\[i, g\]\] over g, with the same bits as the model's
+/// own evaluation gives.
+///
+/// With the feature `io`, `save` writes it to a
+/// [safetensors](https://github.com/huggingface/safetensors) file, which PyTorch and others read without
+/// executing anything, and `load` reads it. The file has two tensors, `codes`, the packed codes as bytes
+/// ([`CodeTable`] says how they are packed), and `values`, G x K x s in single precision; the metadata
+/// hold the settings, `rows` and `bits`. To read it in Python:
+///
+/// ```text
+/// with safetensors.safe_open("embedding.safetensors", "pt") as f:
+///     m, codes, values = f.metadata(), f.get_tensor("codes").numpy(), f.get_tensor("values")
+/// V, D, b = int(m["rows"]), int(m["groups"]), int(m["bits"])
+/// bits = numpy.unpackbits(codes, bitorder="little")[: V * D * b].reshape(V, D, b)
+/// codes = torch.from_numpy(bits.astype("int64") @ (1 << numpy.arange(b)))         # V x D
+/// book = torch.arange(D) if values.shape[0] > 1 else torch.zeros(D, dtype=int)
+/// table = values[book, codes].reshape(V, -1)                                      # V x d
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompactEmbedding<T: Real> {
     config: DpqConfig,

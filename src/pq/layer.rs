@@ -10,13 +10,12 @@ use super::queries::Queries;
 use super::score::{Keys, Score};
 use super::sx::sx;
 use super::vq::vq;
-use crate::embedding::{Embedded, Embedding};
+use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding};
 use crate::error::Result;
 use crate::ops::BatchStatistics;
-use crate::params::{ParamId, Params};
+use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
-use crate::rng;
-use crate::tape::{Bound, Pools};
+use crate::tape::{Bound, Pools, Var};
 use crate::tensor::Tensor;
 
 /// An embedding that learns its own compression.
@@ -24,7 +23,7 @@ use crate::tensor::Tensor;
 /// ```
 /// use dpq::{DpqConfig, DpqEmbedding, Embedding, Params, Tape};
 /// let mut params = Params::<f32>::new();
-/// let embedding = DpqEmbedding::new(&mut params, 1000, 64, DpqConfig::sx(16, 32), 0.1, 0)?;
+/// let embedding = DpqEmbedding::new(params.scope("words"), 1000, 64, DpqConfig::sx(16, 32))?;
 /// let tape = Tape::new();
 /// let embedded = embedding.forward(&tape.train(&params), &[3, 1, 4, 1, 5]);
 /// assert_eq!(&embedded.rows.shape()[..], &[5, 64]);
@@ -48,38 +47,36 @@ pub struct DpqEmbedding {
 }
 
 impl DpqEmbedding {
-    /// Adds the parameters: `embedding.query` V x d, `embedding.keys` and (SX) `embedding.values`
-    /// G x K x s, all uniform in +-`init`, and the statistics `embedding.score_mean`, 0, and
-    /// `embedding.score_var`, 1.
+    /// Adds the parameters: `query` V x d, `keys` and (SX) `values` G x K x s, all uniform in +-0.1
+    /// unless the scope says otherwise, and the statistics `score_mean`, 0, and `score_var`, 1.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) if the configuration does not fit the width.
+    ///
+    /// # Panics
+    /// If the scope has parameters of these names already.
+    #[track_caller]
     pub fn new<T: Real>(
-        params: &mut Params<T>,
+        mut scope: Scope<'_, T>,
         vocabulary: usize,
         width: usize,
         config: DpqConfig,
-        init: f64,
-        seed: u64,
     ) -> Result<Self> {
         config.check(width)?;
-        let mut uniform = |name: &str, shape: &[usize]| {
-            params.add(name, Tensor::uniform(shape, init, &mut rng::stream(seed, name, 0)))
-        };
-        let book = [config.codebooks(), config.codebook_size, width / config.groups];
-        let queries = uniform("embedding.query", &[vocabulary, width]);
-        let keys = uniform("embedding.keys", &book);
+        let k = config.codebook_size;
+        let book = [config.codebooks(), k, width / config.groups];
+        let queries = scope.weight("query", [vocabulary, width], EMBEDDING_INIT);
+        let keys = scope.weight("keys", book, EMBEDDING_INIT);
         let values = match config.form {
-            Form::Sx => uniform("embedding.values", &book),
+            Form::Sx => scope.weight("values", book, EMBEDDING_INIT),
             Form::Vq => keys,
         };
-        let k = config.codebook_size;
-        let statistics = config.batch_norm.then(|| {
-            [
-                params.add_statistic("embedding.score_mean", Tensor::zeros([k])),
-                params.add_statistic("embedding.score_var", Tensor::full([k], T::ONE)),
-            ]
-        });
+        let statistics = if config.batch_norm {
+            let mean = scope.add_statistic("score_mean", Tensor::zeros([k]));
+            Some([mean, scope.add_statistic("score_var", Tensor::full([k], T::ONE))])
+        } else {
+            None
+        };
         Ok(DpqEmbedding { config, vocabulary, width, queries, keys, values, statistics })
     }
 
@@ -135,10 +132,35 @@ impl DpqEmbedding {
         CompactEmbedding::new(self.config, self.codes(params)?, params.get(self.values).deep_copy())
     }
 
-    fn score(&self) -> Score {
+    pub(super) fn score(&self) -> Score {
         match self.config.form {
             Form::Sx => Score::Dot,
             Form::Vq => Score::SquaredDistance,
+        }
+    }
+
+    /// The running statistics in a pass, where scores are batch-normalised.
+    pub(super) fn running<T: Real>(&self, p: &Bound<'_, T>) -> Option<BatchStatistics<T>> {
+        self.statistics.map(|[m, v]| batch_statistics(p[m].value(), p[v].value()))
+    }
+
+    /// The fused op on queries, keys and values: in training the scores are normalised by the batch's
+    /// statistics, in evaluation by the running ones.
+    pub(super) fn quantize<'t, T: Real>(
+        &self,
+        [queries, keys, values]: [Var<'t, T>; 3],
+        running: Option<&BatchStatistics<T>>,
+        training: bool,
+        ids: &[u32],
+    ) -> Quantized<'t, T> {
+        let normalization = match running {
+            None => Normalization::Off,
+            Some(_) if training => Normalization::Batch,
+            Some(running) => Normalization::Running(running),
+        };
+        match self.config.form {
+            Form::Sx => sx(&self.config, normalization, queries, ids, keys, values),
+            Form::Vq => vq(&self.config, normalization, queries, ids, keys),
         }
     }
 }
@@ -155,17 +177,9 @@ impl<T: Real> Embedding<T> for DpqEmbedding {
     /// In training the scores are normalised by the batch's statistics, towards which the running
     /// ones then move; in evaluation by the running ones.
     fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T> {
-        let running = self.statistics.map(|[m, v]| batch_statistics(p[m].value(), p[v].value()));
-        let normalization = match &running {
-            None => Normalization::Off,
-            Some(_) if p.training => Normalization::Batch,
-            Some(running) => Normalization::Running(running),
-        };
-        let (queries, keys) = (p[self.queries], p[self.keys]);
-        let Quantized { rows, regulariser, statistics } = match self.config.form {
-            Form::Sx => sx(&self.config, normalization, queries, ids, keys, p[self.values]),
-            Form::Vq => vq(&self.config, normalization, queries, ids, keys),
-        };
+        let inputs = [self.queries, self.keys, self.values].map(|id| p[id]);
+        let Quantized { rows, regulariser, statistics } =
+            self.quantize(inputs, self.running(p).as_ref(), p.training, ids);
         if let (Some([m, v]), Some(BatchStatistics { mean, var, .. })) =
             (self.statistics, statistics)
         {

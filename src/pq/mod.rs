@@ -58,8 +58,9 @@ pub mod sx;
 pub mod vq;
 pub mod compact;
 #[cfg(feature = "io")]
-pub mod compact_file;
+mod compact_file;
 mod layer;
+mod inspection;
 mod random_codes;
 #[cfg(feature = "proptest")]
 mod cases;
@@ -67,6 +68,7 @@ mod cases;
 #[cfg(feature = "proptest")]
 pub use cases::cases;
 pub use config::{DpqConfig, Form, bits};
+pub use inspection::Inspection;
 pub use layer::DpqEmbedding;
 pub use normalization::{BATCH_NORM_EPS, BATCH_NORM_RATE, Normalization};
 pub use quantized::Quantized;

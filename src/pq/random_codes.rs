@@ -4,14 +4,12 @@ use super::codebook::Sizes;
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
 use super::config::DpqConfig;
-use crate::embedding::{Embedded, Embedding};
+use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding};
 use crate::error::Result;
 use crate::ops::checked;
-use crate::params::{ParamId, Params};
+use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
-use crate::rng;
 use crate::tape::Bound;
-use crate::tensor::Tensor;
 use rand::Rng;
 
 /// An embedding of the compact form whose codes stay as they were drawn; only the values train.
@@ -24,27 +22,29 @@ pub struct RandomCodes {
 }
 
 impl RandomCodes {
-    /// Draws the codes, and adds `embedding.values`, G x K x s, uniform in +-`init`.
+    /// Draws the codes, and adds `values`, G x K x s, uniform in +-0.1 unless the scope says
+    /// otherwise.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) if the configuration does not fit the width.
+    ///
+    /// # Panics
+    /// If the scope has `values` already.
+    #[track_caller]
     pub fn new<T: Real>(
-        params: &mut Params<T>,
+        mut scope: Scope<'_, T>,
         vocabulary: usize,
         width: usize,
         config: DpqConfig,
-        init: f64,
-        seed: u64,
     ) -> Result<Self> {
         config.check(width)?;
         let k = config.codebook_size;
-        let mut rng = rng::stream(seed, "embedding.codes", 0);
+        let mut rng = scope.stream("codes");
         let mut draw = || ((u64::from(rng.next_u32()) * k as u64) >> 32) as u32;
         let codes: Vec<u32> = (0..vocabulary * config.groups).map(|_| draw()).collect();
         let codes = CodeTable::pack(&codes, config.groups, k);
-        let (name, shape) = ("embedding.values", [config.codebooks(), k, width / config.groups]);
-        let values =
-            params.add(name, Tensor::uniform(shape, init, &mut rng::stream(seed, name, 0)));
+        let shape = [config.codebooks(), k, width / config.groups];
+        let values = scope.weight("values", shape, EMBEDDING_INIT);
         Ok(RandomCodes { config, codes, width, values })
     }
 

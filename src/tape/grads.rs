@@ -1,135 +1,48 @@
-//! Gradients: dense, or only some rows of a table. They outlive the tape's reset.
+//! The gradients of parameters: what training works with.
 
-use super::Var;
-use crate::kernels::elementwise::add;
+use super::gradient::Gradient;
+use crate::error::{Error, Result};
+use crate::kernels::elementwise::update;
 use crate::kernels::reduce::dot;
-use crate::params::ParamId;
+use crate::params::{ParamId, Params};
 use crate::real::Real;
-use crate::tensor::{Buffer, Pool, Tensor};
+use crate::tensor::{Pool, Shape, Tensor};
+use std::sync::OnceLock;
 
-/// The gradient of one variable.
+/// The gradients of a model's parameters, and the statistics that the forward pass moves.
+///
+/// They are kept by [`ParamId`], need no tape, and can be sent to other threads.
+///
+/// ```
+/// use dpq::{Params, Tape, Tensor};
+/// let mut params = Params::new();
+/// let x = params.add("x", Tensor::from([3.0_f64, 4.0]));
+/// let (loss, mut grads, ()) =
+///     Tape::new().value_and_grad(&params, |p| ((p[x] * p[x]).sum() * 0.5, ()))?;
+/// assert_eq!((loss, grads.dense(x).data()), (12.5, &[3.0, 4.0][..]));
+/// assert_eq!(grads.clip_global_norm(1.0), 5.0);
+///
+/// // One step of descent by hand.
+/// grads.apply(&mut params, |x, dx| x.iter_mut().zip(dx).for_each(|(x, dx)| *x -= dx))?;
+/// assert!((params.get(x).data()[0] - 2.4).abs() < 1e-15);
+/// # Ok::<(), dpq::Error>(())
+/// ```
 #[derive(Clone, Debug)]
-pub enum Gradient<T: Real> {
-    /// Of every element, in the variable's own shape.
-    Dense(Tensor<T>),
-    /// Of some rows of a matrix; all other rows are 0.
-    Rows(Rows<T>),
-}
-
-/// The gradient of a matrix that has non-zero rows only at `ids`.
-#[derive(Clone, Debug)]
-pub struct Rows<T: Real> {
-    /// Which rows, each once.
-    pub ids: Buffer<u32>,
-    /// Their gradients, ids.len() x width.
-    pub rows: Tensor<T>,
-    /// How many rows the matrix has.
-    pub height: usize,
-}
-
-impl<T: Real> Rows<T> {
-    /// Pairs of a row's number and its gradient.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, &[T])> {
-        self.ids.iter().map(|&id| id as usize).zip(self.rows.rows())
-    }
-
-    /// The whole matrix.
-    fn to_dense(&self) -> Tensor<T> {
-        let mut dense = Tensor::zeros([self.height, self.rows.shape()[1]]);
-        self.add_to(dense.data_mut());
-        dense
-    }
-
-    /// The rows in the order of their ids.
-    fn increasing(&self, pool: &Pool<u32>) -> Buffer<u32> {
-        let mut order = pool.take(self.ids.len());
-        order.iter_mut().enumerate().for_each(|(i, row)| *row = i as u32);
-        order.sort_unstable_by_key(|&row| self.ids[row as usize]);
-        order
-    }
-
-    /// The id and the row that come at a place of an order; past its end an id above all others.
-    fn nth(&self, order: &[u32], at: usize) -> (u32, &[T]) {
-        let Some(&row) = order.get(at) else { return (u32::MAX, &[]) };
-        let (row, width) = (row as usize, self.rows.shape()[1]);
-        (self.ids[row], &self.rows.data()[row * width..(row + 1) * width])
-    }
-
-    fn add_to(&self, dense: &mut [T]) {
-        let width = self.rows.shape()[1];
-        for (id, row) in self.iter() {
-            add(&mut dense[id * width..(id + 1) * width], row);
-        }
-    }
-
-    /// The sum of two: both sides' rows in the order of their ids, equal ids added.
-    fn merge(self, other: Rows<T>, ids: &Pool<u32>, rows: &Pool<T>) -> Rows<T> {
-        let (left, right) = (self.increasing(ids), other.increasing(ids));
-        let (width, bound) = (self.rows.shape()[1], left.len() + right.len());
-        let (mut ids, mut sums) = (ids.take(bound), rows.take(bound * width));
-        let (mut i, mut j, mut n) = (0, 0, 0);
-        while i < left.len() || j < right.len() {
-            let (a, b) = (self.nth(&left, i), other.nth(&right, j));
-            ids[n] = a.0.min(b.0);
-            let sum = &mut sums[n * width..(n + 1) * width];
-            sum.fill(T::ZERO);
-            if a.0 <= b.0 {
-                add(sum, a.1);
-                i += 1;
-            }
-            if b.0 <= a.0 {
-                add(sum, b.1);
-                j += 1;
-            }
-            n += 1;
-        }
-        ids.truncate(n);
-        sums.truncate(n * width);
-        Rows { ids, rows: Tensor::from_buffer([n, width], sums), height: self.height }
-    }
-}
-
-impl<T: Real> Gradient<T> {
-    /// In the variable's own shape.
-    pub fn to_dense(&self) -> Tensor<T> {
-        match self {
-            Gradient::Dense(tensor) => tensor.clone(),
-            Gradient::Rows(rows) => rows.to_dense(),
-        }
-    }
-
-    /// The numbers that are stored: all, or those of the rows.
-    pub fn stored(&self) -> &Tensor<T> {
-        match self {
-            Gradient::Dense(tensor) => tensor,
-            Gradient::Rows(rows) => &rows.rows,
-        }
-    }
-
-    /// The sum of two gradients of the same variable; the first is moved in.
-    pub(super) fn plus(self, other: Gradient<T>, ids: &Pool<u32>, values: &Pool<T>) -> Gradient<T> {
-        match (self, other) {
-            (Gradient::Dense(mut sum), Gradient::Dense(term)) => {
-                add(sum.data_mut(), term.data());
-                Gradient::Dense(sum)
-            }
-            (Gradient::Dense(mut sum), Gradient::Rows(rows))
-            | (Gradient::Rows(rows), Gradient::Dense(mut sum)) => {
-                rows.add_to(sum.data_mut());
-                Gradient::Dense(sum)
-            }
-            (Gradient::Rows(a), Gradient::Rows(b)) => Gradient::Rows(a.merge(b, ids, values)),
-        }
-    }
-}
-
-/// What a backward pass found: gradients, and the statistics that the step wants to move.
-#[derive(Debug)]
 pub struct Grads<T: Real> {
-    pub(super) nodes: Vec<Option<Gradient<T>>>,
-    pub(super) params: Vec<(ParamId, usize)>,
-    pub(super) moves: Vec<Move<T>>,
-    pub(super) factor: f64,
+    entries: Vec<Entry<T>>,
+    moves: Vec<Move<T>>,
+    /// What every gradient still has to be multiplied by.
+    factor: f64,
+    /// The norm before it is.
+    norm: OnceLock<f64>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry<T: Real> {
+    id: ParamId,
+    shape: Shape,
+    /// `None` where the loss does not depend on the parameter.
+    gradient: Option<Gradient<T>>,
 }
 
 /// A statistic s that becomes s + rate (toward - s).
@@ -143,31 +56,62 @@ pub struct Move<T: Real> {
     pub rate: T,
 }
 
+/// Elements that [`Grads::apply`] scales at a time.
+const PART: usize = 512;
+
 impl<T: Real> Grads<T> {
-    /// The gradient of a variable, `None` where the output does not depend on it.
+    pub(super) fn new(
+        gradients: impl Iterator<Item = (ParamId, Shape, Option<Gradient<T>>)>,
+        moves: Vec<Move<T>>,
+    ) -> Self {
+        let entry = |(id, shape, gradient)| Entry { id, shape, gradient };
+        Grads { entries: gradients.map(entry).collect(), moves, factor: 1.0, norm: OnceLock::new() }
+    }
+
+    #[track_caller]
+    fn entry(&self, id: ParamId) -> &Entry<T> {
+        match self.entries.iter().find(|entry| entry.id == id) {
+            Some(entry) => entry,
+            None => panic!("{id:?} is no trained parameter of the pass that gave these gradients"),
+        }
+    }
+
+    /// The gradient of a parameter, `None` where the loss does not depend on it.
     ///
-    /// After [`backward_and_free`](crate::Tape::backward_and_free) only leaves still have theirs.
-    pub fn get(&self, var: Var<'_, T>) -> Option<&Gradient<T>> {
-        self.at(var.index)
+    /// # Panics
+    /// If the parameter was not bound to the pass, or is not trained.
+    #[track_caller]
+    pub fn get(&self, id: ParamId) -> Option<Gradient<T>> {
+        self.entry(id).gradient.as_ref().map(|gradient| self.scaled(gradient))
     }
 
-    /// The gradient of a variable as a tensor, zeros where the output does not depend on it.
-    pub fn dense(&self, var: Var<'_, T>) -> Tensor<T> {
-        self.get(var).map_or_else(|| Tensor::zeros(var.shape()), Gradient::to_dense)
+    /// The gradient of a parameter in its own shape, zeros where the loss does not depend on it.
+    ///
+    /// # Panics
+    /// As [`get`](Grads::get).
+    #[track_caller]
+    pub fn dense(&self, id: ParamId) -> Tensor<T> {
+        let zeros = || Tensor::zeros(self.entry(id).shape);
+        self.get(id).map_or_else(zeros, |gradient| gradient.to_dense())
     }
 
-    pub(super) fn at(&self, index: usize) -> Option<&Gradient<T>> {
-        self.nodes.get(index)?.as_ref()
+    /// The parameters that have a gradient, with it, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (ParamId, Gradient<T>)> {
+        self.unscaled().map(|(id, gradient)| (id, self.scaled(gradient)))
     }
 
-    /// The gradient of a parameter that the tape was bound to.
-    pub fn param(&self, id: ParamId) -> Option<&Gradient<T>> {
-        self.params.iter().find(|(param, _)| *param == id).and_then(|&(_, index)| self.at(index))
+    fn scaled(&self, gradient: &Gradient<T>) -> Gradient<T> {
+        if self.factor == 1.0 { gradient.clone() } else { gradient.scaled(self.factor) }
     }
 
-    /// The parameters that have a gradient, with it.
-    pub fn params(&self) -> impl Iterator<Item = (ParamId, &Gradient<T>)> {
-        self.params.iter().filter_map(|&(id, index)| Some((id, self.at(index)?)))
+    /// The gradients before they are scaled by [`factor`](Grads::factor).
+    pub(crate) fn unscaled(&self) -> impl Iterator<Item = (ParamId, &Gradient<T>)> {
+        self.entries.iter().filter_map(|entry| Some((entry.id, entry.gradient.as_ref()?)))
+    }
+
+    /// What [`unscaled`](Grads::unscaled) gradients have to be multiplied by.
+    pub(crate) fn factor(&self) -> f64 {
+        self.factor
     }
 
     /// The statistics to move, in the order in which the forward pass asked for it.
@@ -175,46 +119,218 @@ impl<T: Real> Grads<T> {
         &self.moves
     }
 
-    /// The Euclidean norm of all parameters' gradients taken together. A row that occurs several
-    /// times in a batch counts with the sum of its gradients.
-    pub fn global_norm(&self) -> f64 {
-        self.params().map(|(_, g)| dot(g.stored().data(), g.stored().data())).sum::<f64>().sqrt()
+    /// The Euclidean norm of all gradients taken together. A row that occurs several times in a
+    /// batch counts with the sum of its gradients.
+    pub fn norm(&self) -> f64 {
+        let norm = || {
+            let squares = self.unscaled().map(|(_, g)| dot(g.stored().data(), g.stored().data()));
+            squares.sum::<f64>().sqrt()
+        };
+        self.norm.get_or_init(norm) * self.factor
     }
 
-    /// If the global norm exceeds `limit`, every gradient counts as scaled down to it (by
-    /// [`factor`](Grads::factor), which the optimisers apply). Returns the norm before.
+    /// Scales every gradient down, if the [`norm`](Grads::norm) exceeds `limit`, to that norm.
+    /// Returns the norm before. A second, looser limit changes nothing.
     pub fn clip_global_norm(&mut self, limit: f64) -> f64 {
-        let norm = self.global_norm();
-        self.factor = if norm > limit { limit / norm } else { 1.0 };
+        let norm = self.norm();
+        if norm > limit {
+            self.scale(limit / norm);
+        }
         norm
     }
 
-    /// What the optimiser multiplies every parameter's gradient by: 1 unless clipped.
-    pub fn factor(&self) -> f64 {
-        self.factor
+    /// Multiplies every gradient by `factor`, for example 1/n for the mean of n micro-batches.
+    pub fn scale(&mut self, factor: f64) {
+        self.factor *= factor;
+    }
+
+    /// Adds the gradients of another pass over the same parameters, whose statistics move after
+    /// this one's: the sum over several workers, or over several parts of a batch.
+    ///
+    /// # Panics
+    /// If the other pass had other parameters.
+    #[track_caller]
+    pub fn merge(&mut self, other: Grads<T>) {
+        let ids = |grads: &Grads<T>| grads.entries.iter().map(|e| e.id).collect::<Vec<_>>();
+        assert!(ids(self) == ids(&other), "merge: gradients of other parameters");
+        let (pool_ids, pool) = (Pool::default(), Pool::default());
+        for (own, other_entry) in self.entries.iter_mut().zip(&other.entries) {
+            let scaled = |factor: f64, gradient: Gradient<T>| {
+                if factor == 1.0 { gradient } else { gradient.scaled(factor) }
+            };
+            let terms = [
+                own.gradient.take().map(|gradient| scaled(self.factor, gradient)),
+                other_entry.gradient.clone().map(|gradient| scaled(other.factor, gradient)),
+            ];
+            own.gradient = match terms {
+                [Some(a), Some(b)] => Some(a.plus(b, &pool_ids, &pool)),
+                [a, b] => a.or(b),
+            };
+        }
+        self.moves.extend(other.moves);
+        (self.factor, self.norm) = (1.0, OnceLock::new());
+    }
+
+    /// The step of an optimiser of one's own: calls `f(p, dp)` for matching parts of every parameter
+    /// and its gradient, as long as its elements depend on nothing else, and then moves the
+    /// statistics. Of a row-sparse gradient `f` sees only the rows.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with the name of a parameter whose gradient is not finite; nothing is
+    /// written then.
+    ///
+    /// # Panics
+    /// If the tape that the gradients come from was not reset.
+    #[track_caller]
+    pub fn apply(&self, params: &mut Params<T>, mut f: impl FnMut(&mut [T], &[T])) -> Result<()> {
+        self.check_finite(params)?;
+        let factor = T::from_f64(self.factor);
+        let mut scaled = Vec::with_capacity(PART);
+        for (id, gradient) in self.unscaled() {
+            let p = params.write(id);
+            for (at, dp) in gradient.parts() {
+                if self.factor == 1.0 {
+                    f(&mut p[at..at + dp.len()], dp);
+                    continue;
+                }
+                let parts = p[at..at + dp.len()].chunks_mut(PART).zip(dp.chunks(PART));
+                for (p, dp) in parts {
+                    scaled.clear();
+                    scaled.extend(dp.iter().map(|&dp| dp * factor));
+                    f(p, &scaled);
+                }
+            }
+        }
+        self.move_statistics(params);
+        Ok(())
+    }
+
+    /// s <- s + rate (toward - s) for every statistic that the pass asked to move, in order.
+    ///
+    /// # Panics
+    /// If the tape that the gradients come from was not reset.
+    #[track_caller]
+    pub fn move_statistics(&self, params: &mut Params<T>) {
+        for Move { id, toward, rate } in &self.moves {
+            update(params.write(*id), toward.data(), |s, toward| s + *rate * (toward - s));
+        }
+    }
+
+    /// Checks that every gradient is finite.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with the name of the first parameter with another.
+    pub fn check_finite(&self, params: &Params<T>) -> Result<()> {
+        // The norm is known where gradients are clipped, and finite where they all are.
+        if self.norm().is_finite() {
+            return Ok(());
+        }
+        for (id, gradient) in self.unscaled() {
+            if let Some(bad) = gradient.stored().not_finite() {
+                let what = format!("the gradient of parameter {}", params.name(id));
+                return Err(Error::NotFinite { what, value: bad.to_f64() });
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tape::Tape;
+
+    /// A table and a vector; the gradients of two rows, of all of the vector, and of a mean.
+    fn pass(rows: &[u32]) -> (Params<f64>, [ParamId; 3], Grads<f64>) {
+        let mut params = Params::new();
+        let table = params.add("table", Tensor::full([4, 2], 1.0));
+        let vector = params.add("vector", Tensor::from([3.0, 4.0]));
+        let mean = params.add_statistic("mean", Tensor::from([0.0]));
+        let grads = grads_of(&params, [table, vector, mean], rows);
+        (params, [table, vector, mean], grads)
+    }
+
+    fn grads_of(
+        params: &Params<f64>,
+        [table, vector, mean]: [ParamId; 3],
+        rows: &[u32],
+    ) -> Grads<f64> {
+        let mut tape = Tape::new();
+        let (_, grads, ()) = tape
+            .value_and_grad(params, |p| {
+                p.tape.move_statistic(mean, Tensor::from([2.0]), 0.25);
+                (p[table].gather_rows(rows).sum() + (p[vector] * p[vector]).sum(), ())
+            })
+            .unwrap();
+        grads
+    }
 
     #[test]
-    fn row_sparse_sums_are_merged_in_order() {
-        let rows = |ids: &[u32], values: &[f64]| {
-            Gradient::Rows(Rows {
-                ids: ids.to_vec().into(),
-                rows: Tensor::new([ids.len(), 2], values.to_vec()).unwrap(),
-                height: 5,
-            })
-        };
-        let (ids, values) = (Pool::default(), Pool::default());
-        let a = rows(&[3, 1], &[3.0, 4.0, 1.0, 2.0]);
-        let b = rows(&[0, 3, 4], &[5.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
-        let Gradient::Rows(sum) = a.clone().plus(b.clone(), &ids, &values) else { panic!("dense") };
-        assert_eq!(&sum.ids[..], &[0, 1, 3, 4]);
-        assert_eq!(sum.rows.data(), [5.0, 6.0, 1.0, 2.0, 10.0, 12.0, 9.0, 10.0]);
-        let dense = Gradient::Dense(a.to_dense()).plus(b, &ids, &values);
-        assert_eq!(dense.to_dense(), sum.to_dense());
+    fn only_the_looked_up_rows_move_and_statistics_move_along() {
+        let (mut params, [table, vector, mean], grads) = pass(&[2, 2, 1]);
+        let half =
+            |p: &mut [f64], dp: &[f64]| p.iter_mut().zip(dp).for_each(|(p, dp)| *p -= 0.5 * dp);
+        grads.apply(&mut params, half).unwrap();
+        assert_eq!(params.get(table).data(), [1.0, 1.0, 0.5, 0.5, 0.0, 0.0, 1.0, 1.0]);
+        assert_eq!(params.get(vector).data(), [0.0, 0.0]);
+        assert_eq!(params.get(mean).data(), [0.5]);
+    }
+
+    #[test]
+    fn everyone_sees_a_clipped_gradient_and_a_looser_clip_does_not_undo_it() {
+        let (mut params, [table, vector, _], mut grads) = pass(&[0]);
+        let norm = (2.0_f64 + 100.0).sqrt();
+        assert_eq!(grads.clip_global_norm(1.0), norm);
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-15, "{a} {b}");
+        close(grads.norm(), 1.0);
+        close(grads.clip_global_norm(100.0), 1.0);
+        close(grads.dense(vector).data()[1], 8.0 / norm);
+        close(grads.get(table).unwrap().stored().data()[0], 1.0 / norm);
+        let mut seen = Vec::new();
+        grads.apply(&mut params, |_, dp| seen.extend_from_slice(dp)).unwrap();
+        let expected = [1.0, 1.0, 6.0, 8.0];
+        seen.iter().zip(expected).for_each(|(seen, dp)| close(*seen, dp / norm));
+    }
+
+    #[test]
+    fn merged_gradients_are_sums_and_statistics_move_one_after_the_other() {
+        let (mut params, ids, mut grads) = pass(&[2]);
+        let mut other = grads_of(&params, ids, &[1]);
+        other.scale(3.0);
+        grads.merge(other);
+        assert_eq!(grads.dense(ids[0]).data(), [0.0, 0.0, 3.0, 3.0, 1.0, 1.0, 0.0, 0.0]);
+        assert_eq!(grads.dense(ids[1]).data(), [24.0, 32.0]);
+        grads.move_statistics(&mut params);
+        assert_eq!(params.get(ids[2]).data(), [0.875]);
+    }
+
+    #[test]
+    fn gradients_can_be_sent() {
+        fn is_send<S: Send + Sync>(_: &S) {}
+        is_send(&pass(&[0]).2);
+    }
+
+    #[test]
+    #[should_panic(expected = "is no trained parameter of the pass")]
+    fn the_gradient_of_a_statistic_is_refused() {
+        let (_, [_, _, mean], grads) = pass(&[0]);
+        grads.get(mean);
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_is_named_before_anything_is_written() {
+        let mut params = Params::new();
+        let a = params.add("a", Tensor::from([1.0_f32]));
+        let b = params.add("b", Tensor::from([0.0_f32]));
+        let mut tape = Tape::new();
+        let (_, grads, ()) = tape
+            .value_and_grad(&params, |p| ((p[a] + (p[b] + 1e-30).ln() * 1e30).sum(), ()))
+            .unwrap();
+        let error = grads.apply(&mut params, |p, _| p.fill(9.0)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the gradient of parameter b is inf: expected a finite number"
+        );
+        assert_eq!(params.get(a).data(), [1.0]);
     }
 }

@@ -1,13 +1,14 @@
 //! Ops: a backward rule, and what it works with.
 
-use super::{Gradient, Node, Pools, Rows};
+use super::gradient::{Gradient, Rows};
+use super::node::{Node, Pools};
 use crate::real::Real;
 use crate::tensor::{Buffer, Shape, Tensor};
 
 /// A backward rule, with the fields that it needs.
 ///
 /// An op has one or more inputs and outputs. Its rule reads the outputs' gradients from the
-/// [`Context`] and adds each input's share.
+/// [`Context`] and adds its contribution to each input's.
 ///
 /// ```
 /// use dpq::{Context, Op, Real, Tape, Tensor, Var};
@@ -44,59 +45,54 @@ pub trait Op<T: Real>: 'static {
         path.rsplit("::").next().unwrap_or(path)
     }
 
-    /// Adds every input's share of the gradient.
+    /// Adds the contribution to every input's gradient.
     fn backward(&self, ctx: &mut Context<'_, T>);
 }
 
-/// What a rule may read.
-pub(super) struct Lent<'a, T: Real> {
-    pub(super) nodes: &'a [Node<T>],
-    pub(super) index: usize,
-    pub(super) inputs: &'a [usize],
-    pub(super) output_grads: &'a [Option<Tensor<T>>],
+/// An op as it was recorded.
+pub(super) struct Recorded<T: Real> {
+    pub(super) name: &'static str,
+    /// `None` if no input needs a gradient, or once freed.
+    pub(super) rule: Option<Box<dyn Op<T>>>,
+    pub(super) inputs: Box<[usize]>,
+    /// The node of the first output.
+    pub(super) first: usize,
+    pub(super) outputs: usize,
 }
 
 /// What a backward rule works with: inputs, outputs and the outputs' gradients to read, and a
 /// place to add the inputs' gradients to.
 pub struct Context<'a, T: Real> {
-    lent: &'a Lent<'a, T>,
-    grads: &'a mut [Option<Gradient<T>>],
-    pools: &'a Pools<T>,
+    pub(super) nodes: &'a [Node<T>],
+    pub(super) op: &'a Recorded<T>,
+    pub(super) output_grads: &'a [Option<Tensor<T>>],
+    /// Of the nodes before the outputs.
+    pub(super) grads: &'a mut [Option<Gradient<T>>],
+    pub(super) pools: &'a Pools<T>,
 }
 
 impl<'a, T: Real> Context<'a, T> {
-    pub(super) fn new(
-        lent: &'a Lent<'a, T>,
-        grads: &'a mut [Option<Gradient<T>>],
-        pools: &'a Pools<T>,
-    ) -> Self {
-        Context { lent, grads, pools }
-    }
-
     /// Input i's value.
     pub fn input(&self, i: usize) -> &'a Tensor<T> {
-        let lent: &'a Lent<'a, T> = self.lent;
-        lent.nodes[lent.inputs[i]]
-            .value
-            .as_ref()
-            .expect("inputs are freed after the ops that read them")
+        let node: &'a Node<T> = &self.nodes[self.op.inputs[i]];
+        node.value.as_ref().expect("inputs are freed after the ops that read them")
     }
 
     /// Output k's value.
     pub fn output(&self, k: usize) -> &'a Tensor<T> {
-        let lent: &'a Lent<'a, T> = self.lent;
-        lent.nodes[lent.index + k].value.as_ref().expect("outputs are freed after their op")
+        let node: &'a Node<T> = &self.nodes[self.op.first + k];
+        node.value.as_ref().expect("outputs are freed after their op")
     }
 
     /// The gradient of output k, `None` if nothing depends on it.
     pub fn output_grad(&self, k: usize) -> Option<&'a Tensor<T>> {
-        let lent: &'a Lent<'a, T> = self.lent;
-        lent.output_grads[k].as_ref()
+        let grads: &'a [Option<Tensor<T>>] = self.output_grads;
+        grads[k].as_ref()
     }
 
-    /// Whether input i needs a gradient: if not, its share need not be computed.
+    /// Whether input i needs a gradient: if not, its contribution need not be computed.
     pub fn needs(&self, i: usize) -> bool {
-        self.lent.nodes[self.lent.inputs[i]].needs_gradient
+        self.nodes[self.op.inputs[i]].needs_gradient
     }
 
     /// A tensor with unspecified contents, to fill and [`add`](Context::add).
@@ -110,17 +106,18 @@ impl<'a, T: Real> Context<'a, T> {
         self.pools
     }
 
-    /// Adds to input i's gradient. The first share is moved in, later ones are added to it.
+    /// Adds to input i's gradient. The first contribution is moved in,
+    /// later ones are added to it.
     /// Ignored if the input needs none.
     ///
     /// # Panics
     /// If the gradient has another shape than the input.
     #[track_caller]
     pub fn add(&mut self, i: usize, gradient: Tensor<T>) {
-        let node = self.lent.inputs[i];
+        let node = self.op.inputs[i];
         assert_eq!(
             gradient.shape(),
-            self.lent.nodes[node].shape,
+            self.nodes[node].shape,
             "shapes of the gradient and of input {i}"
         );
         if self.needs(i) {
@@ -134,8 +131,8 @@ impl<'a, T: Real> Context<'a, T> {
     /// If input i is no matrix with such rows.
     #[track_caller]
     pub fn add_rows(&mut self, i: usize, ids: Buffer<u32>, rows: Tensor<T>) {
-        let node = self.lent.inputs[i];
-        let shape = self.lent.nodes[node].shape;
+        let node = self.op.inputs[i];
+        let shape = self.nodes[node].shape;
         assert!(
             shape.len() == 2 && rows.shape()[..] == [ids.len(), shape[1]],
             "row gradient of shape {:?} for {} ids of input {i}, of shape {shape:?}",
@@ -159,7 +156,7 @@ fn all_differ(ids: &[u32]) -> bool {
     sorted.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-/// Adds a share to a gradient; the first is moved in.
+/// Adds a term to a gradient; the first is moved in.
 pub(super) fn accumulate<T: Real>(
     pools: &Pools<T>,
     sum: &mut Option<Gradient<T>>,

@@ -1,6 +1,9 @@
 //! A tape that prints itself: as a table, one line a node, or as a graph for Graphviz.
 
-use super::{Grads, Kind, Node, Tape};
+use super::backward::VarGrads;
+use super::node::{Kind, Node};
+use super::op::Recorded;
+use super::tape::Tape;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use std::fmt;
@@ -18,7 +21,7 @@ impl<T: Real> Tape<T> {
     /// println!("{}", tape.table(Some(&grads)));
     /// # Ok::<(), dpq::Error>(())
     /// ```
-    pub fn table<'a>(&'a self, grads: Option<&'a Grads<T>>) -> impl fmt::Display + 'a {
+    pub fn table<'a>(&'a self, grads: Option<&'a VarGrads<T>>) -> impl fmt::Display + 'a {
         Table(self, grads)
     }
 
@@ -28,7 +31,7 @@ impl<T: Real> Tape<T> {
     }
 }
 
-struct Table<'a, T: Real>(&'a Tape<T>, Option<&'a Grads<T>>);
+struct Table<'a, T: Real>(&'a Tape<T>, Option<&'a VarGrads<T>>);
 
 impl<T: Real> fmt::Display for Table<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,11 +41,13 @@ impl<T: Real> fmt::Display for Table<'_, T> {
             "node  {:<24} {:<14} {:<14} {:<28} gradient",
             "op", "inputs", "shape", "value"
         )?;
+        let ops = tape.ops.borrow();
         for (i, node) in tape.nodes.borrow().iter().enumerate() {
-            let inputs: Vec<String> = node.inputs().iter().map(|i| format!("#{i}")).collect();
+            let (name, inputs) = name_and_inputs(node, i, &ops);
+            let inputs: Vec<String> = inputs.iter().map(|i| format!("#{i}")).collect();
             let value = node.value.as_ref().map_or("freed".into(), brief);
             let gradient = grads.and_then(|g| g.at(i)).map_or("-".into(), |g| brief(&g.to_dense()));
-            let (name, shape) = (node.name(), format!("{:?}", node.shape));
+            let shape = format!("{:?}", node.shape);
             writeln!(
                 f,
                 "#{i:<4} {name:<24} {:<14} {shape:<14} {value:<28} {gradient}",
@@ -58,14 +63,12 @@ struct Graph<'a, T: Real>(&'a Tape<T>);
 impl<T: Real> fmt::Display for Graph<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "digraph tape {{\n  rankdir=LR; node [shape=box];")?;
+        let ops = self.0.ops.borrow();
         for (i, node) in self.0.nodes.borrow().iter().enumerate() {
-            let style = if matches!(node.kind, Kind::Op { .. } | Kind::Output) {
-                ""
-            } else {
-                ", style=rounded"
-            };
-            writeln!(f, "  n{i} [label=\"#{i} {}\\n{:?}\"{style}];", node.name(), node.shape)?;
-            for input in node.inputs() {
+            let (name, inputs) = name_and_inputs(node, i, &ops);
+            let style = if matches!(node.kind, Kind::Output(_)) { "" } else { ", style=rounded" };
+            writeln!(f, "  n{i} [label=\"#{i} {name}\\n{:?}\"{style}];", node.shape)?;
+            for input in inputs {
                 writeln!(f, "  n{input} -> n{i};")?;
             }
         }
@@ -73,21 +76,18 @@ impl<T: Real> fmt::Display for Graph<'_, T> {
     }
 }
 
-impl<T: Real> Node<T> {
-    fn inputs(&self) -> &[usize] {
-        match &self.kind {
-            Kind::Op { inputs, .. } => inputs,
-            _ => &[],
-        }
-    }
-
-    fn name(&self) -> &str {
-        match &self.kind {
-            Kind::Leaf => self.label.as_deref().unwrap_or("leaf"),
-            Kind::Constant => self.label.as_deref().unwrap_or("constant"),
-            Kind::Op { name, .. } => name,
-            Kind::Output => "(output)",
-        }
+/// What a node is called, and what it was computed from.
+fn name_and_inputs<'a, T: Real>(
+    node: &'a Node<T>,
+    index: usize,
+    ops: &'a [Recorded<T>],
+) -> (&'a str, &'a [usize]) {
+    let label = |default| node.label.as_deref().unwrap_or(default);
+    match node.kind {
+        Kind::Leaf => (label("leaf"), &[]),
+        Kind::Constant => (label("constant"), &[]),
+        Kind::Output(op) if ops[op].first == index => (ops[op].name, &ops[op].inputs),
+        Kind::Output(_) => ("(output)", &[]),
     }
 }
 

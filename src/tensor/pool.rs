@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 /// Buffers of at most this many bytes are left to the allocator.
 const SMALL: usize = 4096;
 
-/// Large buffers that wait to be used again.
+/// Large buffers that are free to be used again.
 #[derive(Debug)]
 pub struct Pool<E: Element> {
     free: Arc<Mutex<Vec<Vec<E>>>>,
@@ -22,8 +22,8 @@ impl<E: Element> Default for Pool<E> {
 impl<E: Element> Pool<E> {
     /// A buffer of `len` elements with unspecified contents (poison in debug builds).
     ///
-    /// A free one of the same class of sizes serves, the last to come back first, or else a new one
-    /// is made; so work that is done again finds what it needs, whatever became free in between.
+    /// Reuses the buffer of the same size class that was returned last, or allocates one. Work that
+    /// is repeated finds all its buffers from the second time on.
     pub fn take(&self, len: usize) -> Buffer<E> {
         if len * size_of::<E>() <= SMALL {
             return Buffer { data: vec![E::default(); len], len, home: Weak::new() };
@@ -46,7 +46,7 @@ fn size_class(len: usize) -> usize {
     len.next_multiple_of(len.next_power_of_two() / 8)
 }
 
-/// Elements that know the pool they came from, and return to it when dropped.
+/// A slice of elements that returns to the pool it came from when it is dropped.
 #[derive(Debug)]
 pub struct Buffer<E: Element> {
     /// Initialised to its full length, of which the first `len` count.

@@ -4,7 +4,8 @@ use super::pool::Buffer;
 use super::shape::Shape;
 use crate::error::{Error, Result};
 use crate::real::Real;
-use rand::Rng;
+use rand::{Rng, RngExt};
+use rand_distr::StandardNormal;
 use std::fmt;
 use std::sync::Arc;
 
@@ -73,6 +74,11 @@ impl<T: Real> Tensor<T> {
     pub fn uniform(shape: impl Into<Shape>, bound: f64, rng: &mut impl Rng) -> Self {
         let mut draw = || (rng.next_u64() >> 11) as f64 * (-53_f64).exp2();
         Self::from_fn(shape, |_| T::from_f64(bound * (2.0 * draw() - 1.0)))
+    }
+
+    /// Elements drawn from the normal distribution with mean 0 and standard deviation `deviation`.
+    pub fn normal(shape: impl Into<Shape>, deviation: f64, rng: &mut impl Rng) -> Self {
+        Self::from_fn(shape, |_| T::from_f64(deviation * rng.sample::<f64, _>(StandardNormal)))
     }
 
     /// The lengths of the axes.
@@ -197,8 +203,7 @@ fn nested<T: Real>(f: &mut fmt::Formatter<'_>, lengths: &[usize], data: &[T]) ->
 /// approx's traits: two tensors compare as their elements do, and are different if their shapes are.
 #[cfg(feature = "approx")]
 mod approximate {
-    use super::Tensor;
-    use crate::real::Real;
+    use super::*;
     use approx::{AbsDiffEq, RelativeEq, UlpsEq};
 
     fn all<T: Real>(a: &Tensor<T>, b: &Tensor<T>, equal: impl Fn(&T, &T) -> bool) -> bool {

@@ -6,7 +6,7 @@
 use approx::assert_abs_diff_eq;
 use dpq::nn::Lstm;
 use dpq::pq::{Form, Normalization, composed, sx, vq};
-use dpq::{DpqConfig, Params, Real, Tape, Tensor, rng};
+use dpq::{DpqConfig, Init, Params, Real, Tape, Tensor, rng};
 
 const VOCABULARY: usize = 40;
 const TOKENS: usize = 150;
@@ -113,12 +113,12 @@ fn the_backward_pass_is_linear_in_the_cotangent() {
 #[test]
 fn the_lstm_s_backward_pass_is_linear_in_the_cotangent_too() {
     let mut params = Params::<f64>::new();
-    let lstm = Lstm::new(&mut params, 4, 6, 2, 0.5, 0);
+    let lstm = Lstm::new(params.scope("lstm").init(Init::Uniform(0.5)), 4, 6, 2);
     let run = |cotangent: Tensor<f64>| -> Vec<Tensor<f64>> {
         let tape = Tape::new();
         let bound = tape.train(&params);
         let x = tape.leaf(draw("x", &[5, 3, 4], 1.0));
-        let y = lstm.forward(&bound, x, &lstm.start(3), 1.0).0;
+        let y = lstm.forward(&bound, x, &lstm.start(3).on(&tape)).0;
         let grads = tape.backward_from(&[(y, cotangent)]);
         params.ids().map(|id| grads.dense(bound[id])).chain([grads.dense(x)]).collect()
     };

@@ -3,12 +3,14 @@
 
 use dpq::data::Corpus;
 use dpq::pq::{Form, RandomCodes};
-use dpq::{DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Params, Tape, Tensor};
+use dpq::{DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Init, Params, Tape, Tensor};
 use std::path::Path;
 
 fn refused(config: DpqConfig) -> String {
     let mut params = Params::<f32>::new();
-    let fault = DpqEmbedding::new(&mut params, 10, 12, config, 0.1, 0).unwrap_err();
+    let fault =
+        DpqEmbedding::new(params.scope("embedding").init(Init::Uniform(0.1)), 10, 12, config)
+            .unwrap_err();
     assert!(matches!(fault, Error::Config { .. }), "{fault:?}");
     assert_eq!(params.ids().len(), 0, "a refused layer adds nothing");
     assert_eq!(config.check(12).unwrap_err().to_string(), fault.to_string());
@@ -49,10 +51,12 @@ fn settings_that_cannot_be_are_named_with_their_value_and_what_is_expected() {
 
 /// An embedding of 10 rows of 12 numbers, of every kind.
 fn embedding(params: &mut Params<f32>, kind: usize) -> Box<dyn Embedding<f32>> {
-    let dpq = |params: &mut Params<f32>, config| DpqEmbedding::new(params, 10, 12, config, 0.5, 0);
+    let dpq = |params: &mut Params<f32>, config| {
+        DpqEmbedding::new(params.scope("embedding").init(Init::Uniform(0.5)), 10, 12, config)
+    };
     let off = |config| DpqConfig { batch_norm: false, ..config };
     match kind {
-        0 => Box::new(FullEmbedding::new(params, 10, 12, 0.5, 0)),
+        0 => Box::new(FullEmbedding::new(params.scope("embedding"), 10, 12)),
         1 => Box::new(dpq(params, DpqConfig::sx(3, 4)).unwrap()),
         2 => Box::new(dpq(params, DpqConfig::vq(3, 4)).unwrap()),
         3 => Box::new(dpq(params, off(DpqConfig::sx(3, 40))).unwrap()),
@@ -91,7 +95,9 @@ fn an_id_outside_the_vocabulary_is_an_error_in_training_and_in_evaluation() {
 fn an_id_outside_a_compact_table_is_an_error() {
     let mut params = Params::<f32>::new();
     let config = DpqConfig::sx(3, 4);
-    let embedding = DpqEmbedding::new(&mut params, 10, 12, config, 0.5, 0).unwrap();
+    let embedding =
+        DpqEmbedding::new(params.scope("embedding").init(Init::Uniform(0.5)), 10, 12, config)
+            .unwrap();
     let compact = embedding.to_compact(&params).unwrap();
     let expected = "id 10 is outside the vocabulary: expected 0..10";
     assert_eq!(compact.lookup(&[0, 10, 11]).unwrap_err().to_string(), expected);
@@ -107,7 +113,9 @@ fn an_id_outside_a_compact_table_is_an_error() {
 fn an_id_without_random_codes_is_an_error() {
     let mut params = Params::<f32>::new();
     let config = DpqConfig::sx(3, 4);
-    let embedding = RandomCodes::new(&mut params, 10, 12, config, 0.5, 0).unwrap();
+    let embedding =
+        RandomCodes::new(params.scope("embedding").init(Init::Uniform(0.5)), 10, 12, config)
+            .unwrap();
     let tape = Tape::new();
     let rows = embedding.forward(&tape.train(&params), &[9, 10]).rows;
     let fault = tape.backward(rows.sum()).unwrap_err();
@@ -164,7 +172,13 @@ fn codes_of_a_nan_are_an_error_at_export() {
     for (kind, config) in [DpqConfig::sx(3, 4), DpqConfig::vq(3, 4)].into_iter().enumerate() {
         for name in ["embedding.query", "embedding.keys"] {
             let mut params = Params::<f32>::new();
-            let embedding = DpqEmbedding::new(&mut params, 10, 12, config, 0.5, 0).unwrap();
+            let embedding = DpqEmbedding::new(
+                params.scope("embedding").init(Init::Uniform(0.5)),
+                10,
+                12,
+                config,
+            )
+            .unwrap();
             let id = params.find(name).unwrap();
             params.write(id)[7] = f32::NAN;
             let fault = embedding.to_compact(&params).unwrap_err();
@@ -176,7 +190,13 @@ fn codes_of_a_nan_are_an_error_at_export() {
 #[test]
 fn a_value_that_is_not_finite_is_an_error_at_export() {
     let mut params = Params::<f32>::new();
-    let embedding = DpqEmbedding::new(&mut params, 10, 12, DpqConfig::sx(3, 4), 0.5, 0).unwrap();
+    let embedding = DpqEmbedding::new(
+        params.scope("embedding").init(Init::Uniform(0.5)),
+        10,
+        12,
+        DpqConfig::sx(3, 4),
+    )
+    .unwrap();
     params.write(embedding.values())[5] = f32::INFINITY;
     let fault = embedding.to_compact(&params).unwrap_err();
     assert_eq!(fault.to_string(), "a value of the codebook is inf: expected a finite number");
@@ -231,7 +251,13 @@ fn a_corpus_that_cannot_be_read_is_named() {
 #[should_panic(expected = "parameter embedding.query is shared: reset the tape before writing")]
 fn writing_to_a_parameter_that_a_tape_still_holds_panics_with_its_name() {
     let mut params = Params::<f32>::new();
-    let embedding = DpqEmbedding::new(&mut params, 10, 12, DpqConfig::sx(3, 4), 0.5, 0).unwrap();
+    let embedding = DpqEmbedding::new(
+        params.scope("embedding").init(Init::Uniform(0.5)),
+        10,
+        12,
+        DpqConfig::sx(3, 4),
+    )
+    .unwrap();
     let tape = Tape::new();
     let _bound = tape.train(&params);
     params.write(embedding.queries());

@@ -2,8 +2,10 @@
 
 use dpq::data::Batches;
 use dpq::nn::{LanguageModel, LanguageModelConfig};
-use dpq::optim::Sgd;
-use dpq::{DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Params, Tape, Tensor, parallel, rng};
+use dpq::optim::{Optimizer, Sgd};
+use dpq::{
+    DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Init, Params, Tape, Tensor, parallel, rng,
+};
 use std::collections::BTreeSet;
 
 const VOCABULARY: usize = 1000;
@@ -19,15 +21,15 @@ fn text() -> Vec<u32> {
 
 /// The bits of all parameters after five steps. `dropout` seeds the masks alone.
 fn trained(quantized: Option<DpqConfig>, seed: u64, dropout: u64) -> Vec<(String, Vec<u32>)> {
-    let mut params = Params::<f32>::new();
+    let mut params = Params::<f32>::seeded(seed);
     let embedding: Box<dyn Embedding<f32>> = match quantized {
-        Some(config) => {
-            Box::new(DpqEmbedding::new(&mut params, VOCABULARY, WIDTH, config, 0.1, seed).unwrap())
-        }
-        None => Box::new(FullEmbedding::new(&mut params, VOCABULARY, WIDTH, 0.1, seed)),
+        Some(config) => Box::new(
+            DpqEmbedding::new(params.scope("embedding"), VOCABULARY, WIDTH, config).unwrap(),
+        ),
+        None => Box::new(FullEmbedding::new(params.scope("embedding"), VOCABULARY, WIDTH)),
     };
-    let config = LanguageModelConfig { layers: 2, hidden: 56, keep: 0.7, init: 0.1 };
-    let model = LanguageModel::new(&mut params, embedding, config, seed);
+    let config = LanguageModelConfig { layers: 2, hidden: 56, dropout: 0.3 };
+    let model = LanguageModel::new(params.root().init(Init::Uniform(0.1)), embedding, config);
     let batches = Batches::new(&text(), BATCH, STEPS).unwrap();
     let (mut tape, mut state) = (Tape::new(), model.start(BATCH));
     assert_eq!(batches.len(), 5);
@@ -38,7 +40,7 @@ fn trained(quantized: Option<DpqConfig>, seed: u64, dropout: u64) -> Vec<(String
         let mut grads = tape.backward_and_free(pass.objective).unwrap();
         tape.reset();
         grads.clip_global_norm(3.0);
-        Sgd { rate: 1.0 }.step(&mut params, &grads);
+        Sgd::new(1.0).step(&mut params, &grads).unwrap();
     }
     let bits = |id| params.get(id).data().iter().map(|x: &f32| x.to_bits()).collect();
     params.ids().map(|id| (params.name(id).to_string(), bits(id))).collect()

@@ -2,8 +2,10 @@
 //! else is refused with an error that names it.
 #![cfg(feature = "io")]
 
-use dpq::optim::Sgd;
-use dpq::{CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, Params, Tape, Tensor, rng};
+use dpq::optim::{Optimizer, Sgd};
+use dpq::{
+    CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, Init, Params, Tape, Tensor, rng,
+};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,8 +22,14 @@ fn configs() -> [DpqConfig; 4] {
 
 /// Trained towards random rows.
 fn trained(config: DpqConfig) -> (DpqEmbedding, Params<f32>) {
-    let mut params = Params::<f32>::new();
-    let embedding = DpqEmbedding::new(&mut params, VOCABULARY, WIDTH, config, 0.5, 1).unwrap();
+    let mut params = Params::<f32>::seeded(1);
+    let embedding = DpqEmbedding::new(
+        params.scope("embedding").init(Init::Uniform(0.5)),
+        VOCABULARY,
+        WIDTH,
+        config,
+    )
+    .unwrap();
     let targets = Tensor::uniform([VOCABULARY, WIDTH], 1.0, &mut rng::stream(1, "targets", 0));
     let before = embedding.codes(&params).unwrap();
     let mut tape = Tape::new();
@@ -33,7 +41,7 @@ fn trained(config: DpqConfig) -> (DpqEmbedding, Params<f32>) {
         let loss = embedded.regulariser.map_or(loss, |regulariser| loss + regulariser);
         let grads = tape.backward_and_free(loss).unwrap();
         tape.reset();
-        Sgd { rate: 0.5 }.step(&mut params, &grads);
+        Sgd::new(0.5).step(&mut params, &grads).unwrap();
     }
     assert!(embedding.codes(&params).unwrap().changed(&before) > 0.0, "nothing was learnt");
     (embedding, params)

@@ -1,9 +1,9 @@
 //! What implementations of product quantisation are known to get wrong is right here, one test for
 //! each.
 
-use dpq::optim::Sgd;
+use dpq::optim::{Optimizer, Sgd};
 use dpq::pq::{BATCH_NORM_RATE, Form, Normalization, Quantized, composed, sx, vq};
-use dpq::{CodeTable, DpqConfig, DpqEmbedding, Embedding, Params, Tape, Tensor, Var, rng};
+use dpq::{CodeTable, DpqConfig, DpqEmbedding, Embedding, Init, Params, Tape, Tensor, Var, rng};
 
 const VOCABULARY: usize = 30;
 const GROUPS: usize = 3;
@@ -143,8 +143,13 @@ fn a_shared_codebook_is_one_parameter_of_k_times_s_numbers() {
         for shared in [true, false] {
             let config = DpqConfig { form, shared, ..DpqConfig::sx(GROUPS, K) };
             let mut params = Params::<f64>::new();
-            let embedding =
-                DpqEmbedding::new(&mut params, VOCABULARY, WIDTH, config, 0.5, 0).unwrap();
+            let embedding = DpqEmbedding::new(
+                params.scope("embedding").init(Init::Uniform(0.5)),
+                VOCABULARY,
+                WIDTH,
+                config,
+            )
+            .unwrap();
             let codebooks = if shared { 1 } else { GROUPS };
             assert_eq!(params.get(embedding.keys()).shape()[..], [codebooks, K, S]);
             assert_eq!(params.get(embedding.values()).shape()[..], [codebooks, K, S]);
@@ -248,8 +253,14 @@ fn the_commitment_weight_is_on_the_term_of_the_queries() {
 
 /// The embedding, its parameters, and a step with a generic loss.
 fn layer(config: DpqConfig) -> (DpqEmbedding, Params<f64>) {
-    let mut params = Params::new();
-    let embedding = DpqEmbedding::new(&mut params, VOCABULARY, WIDTH, config, 1.0, 7).unwrap();
+    let mut params = Params::seeded(7);
+    let embedding = DpqEmbedding::new(
+        params.scope("embedding").init(Init::Uniform(1.0)),
+        VOCABULARY,
+        WIDTH,
+        config,
+    )
+    .unwrap();
     (embedding, params)
 }
 
@@ -260,9 +271,9 @@ fn step(embedding: &DpqEmbedding, params: &mut Params<f64>, ids: &[u32], rate: f
     let loss = embedded.regulariser.map_or(task, |regulariser| task + regulariser);
     let grads = tape.backward_and_free(loss).unwrap();
     tape.reset();
-    Sgd { rate }.step(params, &grads);
+    Sgd::new(rate).step(params, &grads).unwrap();
     let reached = |g: &dpq::tape::Gradient<f64>| g.to_dense().data().iter().any(|x| *x != 0.0);
-    let reached = grads.params().filter(|(_, g)| reached(g));
+    let reached = grads.iter().filter(|(_, g)| reached(g));
     reached.map(|(id, _)| params.name(id).to_string()).collect()
 }
 
@@ -311,7 +322,7 @@ fn running_averages_move_by_a_hundredth_in_training_and_not_in_evaluation() {
 
         let tape = Tape::new();
         let embedded = embedding.forward(&tape.evaluate(&params), &ids());
-        let grads = tape.backward(embedded.rows.sum()).unwrap();
+        let grads = tape.backward_and_free(embedded.rows.sum()).unwrap();
         assert!(grads.moves().is_empty(), "evaluation asks for no move");
     }
 }
@@ -468,4 +479,42 @@ fn used_codewords_are_counted() {
     pairs.dedup();
     assert_eq!(codes.used(), pairs.len());
     assert!(codes.used() > GROUPS);
+}
+
+#[test]
+fn what_a_layer_shows_of_a_batch_is_what_its_rows_are_made_of() {
+    for form in [Form::Sx, Form::Vq] {
+        for (shared, batch_norm) in [(false, true), (true, true), (false, false)] {
+            let config = DpqConfig {
+                form,
+                shared,
+                batch_norm,
+                temperature: 0.5,
+                ..DpqConfig::sx(GROUPS, K)
+            };
+            let (embedding, mut params) = layer(config);
+            (0..3).for_each(|_| drop(step(&embedding, &mut params, &ids(), 0.1)));
+            for training in [true, false] {
+                let tape = Tape::new();
+                let p = if training { tape.train(&params) } else { tape.evaluate(&params) };
+                let rows = embedding.forward(&p, &ids()).rows.value();
+                let seen = embedding.inspect(&p, &ids()).unwrap();
+                let values = params.get(embedding.values());
+                for (i, (part, &code)) in rows.data().chunks(S).zip(&seen.codes).enumerate() {
+                    let book = if shared { 0 } else { i % GROUPS };
+                    assert_eq!(part, &values.data()[(book * K + code as usize) * S..][..S]);
+                    let scores = seen.scores.rows().nth(i).unwrap();
+                    assert!(scores.iter().all(|score| *score <= scores[code as usize]));
+                    let Some(p) = &seen.probabilities else { continue };
+                    let e = |j: usize| (2.0 * (scores[j] - scores[code as usize])).exp();
+                    let total: f64 = (0..K).map(e).sum();
+                    let p = p.rows().nth(i).unwrap();
+                    assert!((0..K).all(|j| (p[j] - e(j) / total).abs() < 1e-12));
+                }
+                assert_eq!(seen.probabilities.is_some(), form == Form::Sx);
+                let fault = embedding.inspect(&p, &[VOCABULARY as u32]).unwrap_err();
+                assert!(fault.to_string().starts_with("id 30 is outside"), "{fault}");
+            }
+        }
+    }
 }
