@@ -28,21 +28,10 @@ pub struct Ids<'a> {
     pub padding: Option<u32>,
 }
 
-impl<'a> From<&'a [u32]> for Ids<'a> {
-    fn from(ids: &'a [u32]) -> Self {
-        Ids { ids, padding: None }
-    }
-}
-
-impl<'a, const N: usize> From<&'a [u32; N]> for Ids<'a> {
-    fn from(ids: &'a [u32; N]) -> Self {
-        Ids::from(&ids[..])
-    }
-}
-
-impl<'a> From<&'a Vec<u32>> for Ids<'a> {
-    fn from(ids: &'a Vec<u32>) -> Self {
-        Ids::from(&ids[..])
+/// Ids without padding, of a slice, an array or a `Vec`.
+impl<'a, I: AsRef<[u32]> + ?Sized> From<&'a I> for Ids<'a> {
+    fn from(ids: &'a I) -> Self {
+        Ids { ids: ids.as_ref(), padding: None }
     }
 }
 
