@@ -126,11 +126,11 @@ impl<T: Real> Keys<T> {
             keys.iter_mut().zip(column).for_each(|(key, &c)| *key = c.to_f64() - centre);
         }
         let mut row = pool.take(k);
-        dispatch!(|simd| quadratic_forms(simd, queries.covariance, &keys, &mut row, variances));
+        dispatch!(|simd| quadratic_forms(simd, &queries.covariance, &keys, &mut row, variances));
         match self.score {
             Score::Dot => {
                 means.fill(0.0);
-                for (keys, mean) in keys.chunks_exact(k).zip(queries.mean) {
+                for (keys, mean) in keys.chunks_exact(k).zip(&*queries.mean) {
                     means.iter_mut().zip(keys).for_each(|(m, c)| *m += mean * c);
                 }
             }
@@ -165,17 +165,17 @@ pub(super) struct GroupMoments<'a, T> {
     /// A point near the mean, s.
     pub(super) centre: &'a [T],
     /// E q, s
-    pub(super) mean: &'a [f64],
+    pub(super) mean: Buffer<f64>,
     /// E q', s
-    pub(super) off: &'a [f64],
+    pub(super) off: Buffer<f64>,
     /// Cov(q), s x s
-    pub(super) covariance: &'a [f64],
+    pub(super) covariance: Buffer<f64>,
     /// E b; of squared distances only, as what follows.
     pub(super) mean_of_b: f64,
     /// Var b
     pub(super) variance_of_b: f64,
     /// Cov(q', b), s
-    pub(super) covariance_with_b: &'a [f64],
+    pub(super) covariance_with_b: Buffer<f64>,
 }
 
 /// out\[j\] = C_j^T M C_j for the codewords of s x K columns; `row` is room for K elements.

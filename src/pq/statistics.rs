@@ -86,46 +86,41 @@ impl<T: Real> Pass<'_, T> {
         let [mean, covariance, score_means, mut variances] =
             [s, s * s, k, k].map(|each| pool.take(queries.groups * each));
         let mut moments = Moments { total, mean, covariance, score_means };
-        let (centre, width) = (self.mean_of_first(), self.moment_width());
+        let (centre, products) = (self.mean_of_first(), self.moment_width().pow(2));
         let sums = self.second_moments(&centre);
-        // Where b and 1 stand in x.
-        let (b, one) = (s, width - 1);
-        let [mut off, mut with_b] = [(); 2].map(|()| pool.take(s));
-        for g in 0..queries.groups {
-            let sums = |a: usize, b: usize| sums[(g * width + a.max(b)) * width + a.min(b)] / total;
-            let centre = &centre[g * s..][..s];
-            let mean = &mut moments.mean[g * s..][..s];
-            let covariance = &mut moments.covariance[g * s * s..][..s * s];
-            for a in 0..s {
-                off[a] = sums(one, a);
-                mean[a] = centre[a].to_f64() + off[a];
-            }
-            for (i, covariance) in covariance.iter_mut().enumerate() {
-                *covariance = sums(i / s, i % s) - off[i / s] * off[i % s];
-            }
-            let (mut mean_of_b, mut variance_of_b) = (0.0, 0.0);
-            if keys.score == Score::SquaredDistance {
-                mean_of_b = sums(one, b);
-                variance_of_b = sums(b, b) - mean_of_b * mean_of_b;
-                with_b
-                    .iter_mut()
-                    .enumerate()
-                    .for_each(|(t, x)| *x = sums(b, t) - off[t] * mean_of_b);
-            }
-            let of_group = GroupMoments {
-                centre,
-                mean,
-                off: &off,
-                covariance,
-                mean_of_b,
-                variance_of_b,
-                covariance_with_b: &with_b,
-            };
+        for (g, sums) in sums.chunks_exact(products).enumerate() {
+            let of_group = self.moments_of_group(&centre[g * s..][..s], sums);
+            moments.mean[g * s..][..s].copy_from_slice(&of_group.mean);
+            moments.covariance[g * s * s..][..s * s].copy_from_slice(&of_group.covariance);
             let means = &mut moments.score_means[g * k..][..k];
-            let variances = &mut variances[g * k..][..k];
-            keys.statistics_of_group(pool, g, &of_group, means, variances);
+            keys.statistics_of_group(pool, g, &of_group, means, &mut variances[g * k..][..k]);
         }
         (moments, variances)
+    }
+
+    /// The moments of one group, from the sums of x x^T with x = (q', b, 1), of which b counts for
+    /// squared distances only.
+    fn moments_of_group<'c>(self, centre: &'c [T], sums: &[f64]) -> GroupMoments<'c, T> {
+        let (s, width, total) = (centre.len(), self.moment_width(), self.distinct.total() as f64);
+        // Where b and 1 stand in x.
+        let (b, one) = (s, width - 1);
+        let mean = |i: usize, j: usize| sums[i.max(j) * width + i.min(j)] / total;
+        let covariance = |i: usize, j: usize| mean(i, j) - mean(one, i) * mean(one, j);
+        let fill = |len: usize, f: &dyn Fn(usize) -> f64| {
+            let mut filled = self.pools.moments.take(len);
+            filled.iter_mut().enumerate().for_each(|(i, x)| *x = f(i));
+            filled
+        };
+        let squares = self.keys.score == Score::SquaredDistance;
+        GroupMoments {
+            centre,
+            mean: fill(s, &|t| centre[t].to_f64() + mean(one, t)),
+            off: fill(s, &|t| mean(one, t)),
+            covariance: fill(s * s, &|i| covariance(i / s, i % s)),
+            mean_of_b: if squares { mean(one, b) } else { 0.0 },
+            variance_of_b: if squares { covariance(b, b) } else { 0.0 },
+            covariance_with_b: fill(if squares { s } else { 0 }, &|t| covariance(b, t)),
+        }
     }
 
     /// A point near the mean of every element: the mean of the first rows.
