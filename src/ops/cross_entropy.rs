@@ -43,8 +43,8 @@ impl<T: Real> Rated<'_, T> {
         mean(&losses)
     }
 
-    /// The [`loss`](Self::loss), of which the logits become the gradient, (softmax - one-hot) / rows;
-    /// and the gradient's sums over rows, one a class.
+    /// The [`loss`](Self::loss), and the sums over rows of its gradient, (softmax - one-hot) / rows, by
+    /// which the logits are overwritten.
     fn loss_and_gradient(self, pool: &Pool<T>) -> (f64, Buffer<T>) {
         let ([rows, classes, height], Rated { logits, bias, targets }) = (self.sizes(), self);
         let weight = T::ONE / T::from_usize(rows);
@@ -101,7 +101,7 @@ impl<'t, T: Real> Var<'t, T> {
         slope.data_mut().copy_from_slice(x.data());
         let pool = &tape.pools().values;
         let rated = Rated { logits: slope.data_mut(), bias: None, targets: &targets };
-        // Without a gradient the tape drops the op, and with it what the logits became.
+        // If no gradient is needed, the tape drops the op with its slope, which is not computed.
         let loss = match self.needs_gradient() {
             true => rated.loss_and_gradient(pool).0,
             false => rated.loss(pool),
@@ -225,7 +225,8 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
             (some_length(), some_length(), some_length())
                 .prop_filter("a Jacobian of moderate size", |(n, h, k)| n * h + h * k <= 200)
                 .prop_flat_map(|(n, h, k)| {
-                    // Small logits: ln(1 + x) of a certain prediction's tiny x rounds like 1 does.
+                    // Small logits: where a prediction is nearly certain, the loss is ln(1 + x) with a
+                    // tiny x, and rounds as 1 does: too much for differences.
                     let small = |shape: [usize; 2]| elements(shape, -0.5..0.5);
                     (small([n, h]), small([h, k]), tensor([k]), ids(n, k))
                 }),

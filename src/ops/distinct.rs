@@ -61,8 +61,8 @@ impl Distinct {
         self.positions(u).len()
     }
 
-    /// `each` elements for each of so many distinct ids, in a buffer sized per position: how many ids
-    /// are distinct differs from step to step, and the pool is asked for the same at each.
+    /// Room for `ids` times `each` elements. The buffer is as large as if all ids were distinct, so
+    /// that every step asks the pool for the same size.
     pub(crate) fn room<E: Element>(&self, pool: &Pool<E>, ids: usize, each: usize) -> Buffer<E> {
         let mut room = pool.take(self.slots.len().max(ids) * each);
         room.truncate(ids * each);

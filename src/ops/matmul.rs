@@ -17,7 +17,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// Y = X W, X m x k (leading axes are flattened to rows and kept), W k x n
     ///
     /// # Panics
-    /// If X's last axis is not W's first.
+    /// If X's last axis is not W's first, or W is no matrix.
     #[track_caller]
     pub fn matmul(self, w: Var<'t, T>) -> Var<'t, T> {
         self.product("matmul", w, [false, false])
@@ -26,7 +26,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// Y = X W^T, X m x k (leading axes are flattened to rows and kept), W n x k
     ///
     /// # Panics
-    /// If the last axes differ.
+    /// If the last axes differ, or W is no matrix.
     #[track_caller]
     pub fn matmul_t(self, w: Var<'t, T>) -> Var<'t, T> {
         self.product("matmul_t", w, [false, true])
@@ -35,7 +35,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// Y = X^T W, X k x m, W k x n
     ///
     /// # Panics
-    /// If the first axes differ.
+    /// If the first axes differ, or a side is no matrix.
     #[track_caller]
     pub fn t_matmul(self, w: Var<'t, T>) -> Var<'t, T> {
         self.product("t_matmul", w, [true, false])
@@ -44,7 +44,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// Y = X^T W^T, X k x m, W n x k
     ///
     /// # Panics
-    /// If X's first axis is not W's last.
+    /// If X's first axis is not W's last, or a side is no matrix.
     #[track_caller]
     pub fn t_matmul_t(self, w: Var<'t, T>) -> Var<'t, T> {
         self.product("t_matmul_t", w, [true, true])
@@ -84,8 +84,8 @@ struct MatMul {
 }
 impl<T: Real> Op<T> for MatMul {
     fn backward(&self, ctx: &mut Context<'_, T>) {
-        // With X, W as they enter the product: dX = dY W^T, dW = X^T dY; a transposed side gets
-        // the transpose of its own.
+        // With X, W as they enter the product: dX = dY W^T, dW = X^T dY. The gradient of a side that
+        // was transposed is the transpose of that: the factors swapped and transposed.
         let Some(dy) = ctx.output_grad(0) else { return };
         let (x, w, values) = (ctx.input(0), ctx.input(1), &ctx.pools().values);
         let [tx, tw] = self.transposed;

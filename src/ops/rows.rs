@@ -6,8 +6,8 @@ use crate::real::Real;
 use crate::tape::{Context, Op, Var};
 
 impl<'t, T: Real> Var<'t, T> {
-    /// y\[i\] = x\[ids\[i\]\], rows of a matrix, also for [ids with padding](Ids), which gets no
-    /// gradient. An id outside the matrix is an error that the tape reports.
+    /// y\[i\] = x\[ids\[i\]\], rows of a matrix. One id may be [padding](Ids): its row gets no gradient.
+    /// An id outside the matrix is an error that the tape reports.
     ///
     /// # Panics
     /// If x is no matrix.

@@ -112,8 +112,8 @@ impl<'a, T: Real> Choice<'a, T> {
         });
     }
 
-    /// [`choose`](Self::choose) for some rows; calls `then(rows, codes)` for a few of them after the
-    /// other, while their queries are in cache.
+    /// [`choose`](Self::choose) for some rows; calls `then(rows, codes)` after each block of at most
+    /// [`ROWS`] rows, while their queries are in cache.
     pub(super) fn choose_rows(
         &self,
         pool: &Pool<T>,

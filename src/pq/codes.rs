@@ -3,7 +3,7 @@
 use super::config::bits;
 use crate::error::{Error, Result};
 
-/// V x D codes, each in [`bits`] bits, one after the other without gaps: code c of the table, the
+/// V x D codes, each in b = [`bits`] bits, one after the other without gaps: code c of the table, the
 /// codes counted row by row, is bits c b to (c + 1) b of the bytes, lowest bit first.
 ///
 /// ```
@@ -22,7 +22,8 @@ pub struct CodeTable {
     padded: Vec<u8>,
 }
 
-/// A code of at most 16 bits that starts within a byte ends within two more.
+/// A code is read as part of a word of four bytes from the one that it starts in, so the last byte
+/// needs three more after it.
 const PADDING: usize = 3;
 
 impl CodeTable {

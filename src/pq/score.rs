@@ -104,7 +104,7 @@ impl<T: Real> Keys<T> {
     }
 
     /// Mean and variance over the tokens of the scores of group g, K each, from the moments of its
-    /// queries; with C' = C - centre:
+    /// queries. With q' = q - centre, C' = C - centre and b = ||q'||^2:
     ///
     /// ```text
     /// dot                mean[j] = < E q, C >                          var[j] = C^T Cov(q) C

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Where the moments cost more than the scores, that is where s > 2K, the scores themselves are
-//! added up; and where there is a single part of a single query, whose scores are their own means,
-//! so that they normalise to exactly 0.
+//! added up. The same is done for one query with one group: its scores are their own means, and
+//! normalise to exactly 0.
 
 use super::normalization::batch_statistics;
 use super::queries::{BLOCK, PIECES, Queries};

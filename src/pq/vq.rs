@@ -5,8 +5,14 @@
 //!
 //! # The gradient
 //!
-//! With dy the upstream gradient of the rows and dm that of the regulariser, c\[u\] how often the
-//! distinct id u occurs:
+//! The regulariser, means over the n d elements of the n tokens that are not padding:
+//!
+//! ```text
+//! m           = mean (C[code] - stop(q))^2 + beta mean (stop(C[code]) - q)^2
+//! ```
+//!
+//! With dy the upstream gradient of the rows and dm that of m, c\[u\] how often the distinct id u
+//! occurs:
 //!
 //! ```text
 //! dq[u]       = sum of dy over its repetitions + dm c[u] 2 beta (q - C[code]) / (n d)
@@ -187,8 +193,8 @@ impl<T: Real> Op<T> for Vq<T> {
 }
 
 impl<T: Real> Vq<T> {
-    /// n d, the elements that the regulariser is the mean over; 1 where there are none, whose mean
-    /// counts as 0.
+    /// n d, the elements that the regulariser is the mean over; at least 1, so that the mean over
+    /// none is 0 and not NaN.
     fn elements(&self, table: &Tensor<T>) -> f64 {
         (self.distinct.total() * table.shape()[1]).max(1) as f64
     }

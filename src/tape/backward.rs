@@ -1,4 +1,5 @@
-//! The backward pass: from the last op to the first, each rule in turn.
+//! The backward pass: from the last op to the first, each rule in turn adds to the gradients of its
+//! inputs ([`Context::add`]).
 
 use super::gradient::Gradient;
 use super::grads::{Grads, Move};
@@ -118,8 +119,8 @@ impl<T: Real> Tape<T> {
         Ok(self.walk_back(&seeds, true).into_params())
     }
 
-    /// The gradients of the sum of all elements of seed x variable: seeds are the variables'
-    /// cotangents.
+    /// The gradients of the sum of seed times variable, over all elements and all pairs: seeds are the
+    /// variables' cotangents.
     ///
     /// # Panics
     /// If a seed has another shape than its variable.
@@ -151,8 +152,8 @@ impl<T: Real> Tape<T> {
         Ok([(loss, Tensor::full(loss.shape(), T::ONE))])
     }
 
-    /// The statistics to move come with the first backward pass after they were asked for, so that
-    /// they move once per forward pass.
+    /// Statistics that the forward pass asked to move are handed out with the first backward pass only:
+    /// to repeat it does not move them again.
     #[track_caller]
     fn walk_back(&self, seeds: &[(Var<'_, T>, Tensor<T>)], free: bool) -> VarGrads<T> {
         let mut nodes = self.nodes.borrow_mut();

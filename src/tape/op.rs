@@ -106,9 +106,8 @@ impl<'a, T: Real> Context<'a, T> {
         self.pools
     }
 
-    /// Adds to input i's gradient. The first contribution is moved in,
-    /// later ones are added to it.
-    /// Ignored if the input needs none.
+    /// Adds to input i's gradient: the first contribution is moved in, later ones are added to it. Does
+    /// nothing if the input needs no gradient.
     ///
     /// # Panics
     /// If the gradient has another shape than the input.
