@@ -47,7 +47,7 @@ impl DpqEmbedding {
         let running = self.running(p);
         // With the statistics of the fused op the scores have the bits that it chose by.
         let quantized = self.quantize(inputs, running.as_ref(), p.training, ids);
-        let statistics = quantized.statistics.or(running);
+        let statistics = if p.training { quantized.statistics } else { running };
 
         let [queries, keys, _] = inputs;
         let config = self.config();
