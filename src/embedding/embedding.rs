@@ -20,7 +20,7 @@ pub trait Embedding<T: Real>: Send + Sync {
     fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T>;
 }
 
-/// Embedded-up rows.
+/// Looked-up rows.
 pub struct Embedded<'t, T: Real> {
     /// ids.len() x width
     pub rows: Var<'t, T>,

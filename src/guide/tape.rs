@@ -41,7 +41,7 @@
 //! leaves in a pass bound by [`train`](crate::Tape::train) and constants in one bound by
 //! [`evaluate`](crate::Tape::evaluate).
 //!
-//! A embedded-up table gets a [row-sparse gradient](crate::tape::Rows): the distinct ids in the order
+//! A looked-up table gets a [row-sparse gradient](crate::tape::Rows): the distinct ids in the order
 //! of their first occurrence, and one row for each, the sum over its repetitions.
 //!
 //! ```

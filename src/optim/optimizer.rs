@@ -50,8 +50,8 @@ pub trait Optimizer<T: Real> {
     fn set_learning_rate(&mut self, rate: f64);
 
     /// What the optimiser remembers from step to step, as named tensors, made for these parameters
-    /// if need be: save it and load it beside them, and training goes on to the same bits. `None`
-    /// if it remembers nothing.
+    /// if need be: save it and load it beside them, and training goes on to the same bits (with
+    /// dropout after [`Tape::set_noise`](crate::Tape::set_noise)). `None` if it remembers nothing.
     fn state(&mut self, _params: &Params<T>) -> Option<&mut Params<T>> {
         None
     }

@@ -217,8 +217,9 @@ impl<T: Real> Tape<T> {
         Var { tape: self, index: nodes.len() - 1 }
     }
 
-    /// Sets what all noise of the pass to come is a function of, besides its purpose: a seed and a
-    /// step. Without it they are the seed of the [`Params`] that are bound, and the number of
+    /// Sets what all noise is a function of, besides its purpose: a seed and a step, from the next pass
+    /// on. Every reset adds one to the step, so a resumed run calls this once, with the number of steps
+    /// that it has done. Without it they are the seed of the [`Params`] that are bound, and the number of
     /// [resets](Tape::reset) so far.
     pub fn set_noise(&mut self, seed: u64, step: u64) {
         self.noise.set(Noise { seed, step, given: true });

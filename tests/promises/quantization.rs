@@ -87,7 +87,7 @@ fn nonzero_rows(gradient: &Tensor<f64>) -> Vec<bool> {
     gradient.rows().map(|row| row.iter().any(|x| *x != 0.0)).collect()
 }
 
-/// The rows of the queries that are embedded up.
+/// The rows of the queries that are looked up.
 fn looked_up() -> Vec<bool> {
     (0..VOCABULARY as u32).map(|id| ids().contains(&id)).collect()
 }
