@@ -1,6 +1,7 @@
 //! Text files as ids.
 
 use std::fs;
+use std::io;
 use std::iter::once;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,12 @@ use crate::error::{Error, Result};
 
 /// A single file's lines are split 18 : 1 : 1, that is 90%, 5% and 5%.
 const SHARES: usize = 20;
+
+/// The parts of a text, as file names and messages call them.
+const PARTS: [&str; 3] = ["train", "valid", "test"];
+
+/// The mark that some programs put at the start of a UTF-8 file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// How many file names an error message lists.
 const LISTED: usize = 10;
@@ -36,15 +43,56 @@ impl Corpus {
     /// in it become the unknown word.
     ///
     /// Files are UTF-8 with a sentence a line, words separated by white space. Each line ends in
-    /// `<eos>`, an empty one too, except that empty lines at the end of a file do not count.
+    /// `<eos>`, an empty one too, except that empty lines at the end of a file do not count. A byte
+    /// order mark at the start of a file does not count either.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] if the folder or a file cannot be read; [`Error::File`] if a part's file is
-    /// missing or not the only one, a file is not UTF-8 or has no words, or a single file has
-    /// fewer than 20 lines or no word twice in its training part.
+    /// missing, not the only one or a broken link, or its name is that of two parts; or if
+    /// [`from_texts`](Self::from_texts) or [`from_text`](Self::from_text) refuses the text.
     pub fn read(path: &Path) -> Result<Corpus> {
-        if path.is_dir() { read_folder(path) } else { read_file(path) }
+        if path.is_dir() {
+            let read_part = |part| {
+                let file = find_part(path, part)?;
+                Ok((read_bytes(&file)?, file))
+            };
+            let [train, valid, test] = PARTS.map(read_part);
+            let files = [train?, valid?, test?];
+            from_parts(files.each_ref().map(|(bytes, path)| (&**path, &**bytes)))
+        } else {
+            split(path, &read_bytes(path)?)
+        }
+    }
+
+    /// The same of the contents of three files: for training, validation and testing. Errors call
+    /// them `train`, `valid` and `test`.
+    ///
+    /// ```
+    /// use dpq::data::Corpus;
+    ///
+    /// let corpus = Corpus::from_texts([b"a b\na\n", b"b\n", b"c\n"])?;
+    /// assert_eq!(corpus.vocabulary.words().collect::<Vec<_>>(), ["a", "<eos>", "b", "<unk>"]);
+    /// assert_eq!(corpus.train, [0, 2, 1, 0, 1]);
+    /// assert_eq!(corpus.test, [3, 1]);
+    /// # Ok::<(), dpq::error::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if a text is not UTF-8, has a zero byte, or has no words.
+    pub fn from_texts(texts: [&[u8]; 3]) -> Result<Corpus> {
+        from_parts(std::array::from_fn(|i| (Path::new(PARTS[i]), texts[i])))
+    }
+
+    /// The same of the contents of a single file, which is split. Errors call it `text`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if the text is not UTF-8, has a zero byte, no words, fewer than 20 lines, or
+    /// no word twice in its training part.
+    pub fn from_text(text: &[u8]) -> Result<Corpus> {
+        split(Path::new("text"), text)
     }
 
     fn new(vocabulary: Vocabulary, [train, valid, test]: [&[&str]; 3]) -> Corpus {
@@ -54,17 +102,17 @@ impl Corpus {
     }
 }
 
-fn read_folder(folder: &Path) -> Result<Corpus> {
-    let read_part = |part| read_text(&find_part(folder, part)?);
-    let (train, valid, test) = (read_part("train")?, read_part("valid")?, read_part("test")?);
-    let (train, valid, test) = (lines(&train), lines(&valid), lines(&test));
+/// The corpus of three files' contents.
+fn from_parts(files: [(&Path, &[u8]); 3]) -> Result<Corpus> {
+    let [train, valid, test] = files.map(|(path, bytes)| decode(path, bytes));
+    let (train, valid, test) = (lines(train?), lines(valid?), lines(test?));
     let vocabulary = Vocabulary::from_words(words(&train));
     Ok(Corpus::new(vocabulary, [&train, &valid, &test]))
 }
 
-fn read_file(path: &Path) -> Result<Corpus> {
-    let text = read_text(path)?;
-    let lines = lines(&text);
+/// The corpus of a single file's contents.
+fn split(path: &Path, bytes: &[u8]) -> Result<Corpus> {
+    let lines = lines(decode(path, bytes)?);
     let share = lines.len() / SHARES;
     if share == 0 {
         let found = format!("{} lines", lines.len());
@@ -80,29 +128,33 @@ fn read_file(path: &Path) -> Result<Corpus> {
     Ok(Corpus::new(vocabulary, [train, valid, test]))
 }
 
-/// The file of a part: `part.txt`, or else the one regular file with `part` in its name.
+/// The file of a part: `part.txt`, or else the one file with `part` in its name and no other part.
 fn find_part(folder: &Path, part: &str) -> Result<PathBuf> {
     let plain = folder.join(part).with_extension("txt");
-    if plain.is_file() {
+    if is_file_or_broken_link(&plain) {
         return Ok(plain);
     }
     let files = file_names(folder)?;
     let named: Vec<&String> = files.iter().filter(|name| name.contains(part)).collect();
     let found = match named[..] {
-        [name] => return Ok(folder.join(name)),
+        [name] => match PARTS.iter().find(|other| **other != part && name.contains(**other)) {
+            None => return Ok(folder.join(name)),
+            Some(other) => format!("{name} for {part}, whose name has {other} in it too"),
+        },
         [] => format!("no file for {part} among {}", listing(&files)),
         _ => format!("{} files for {part}: {}", named.len(), listing(&named)),
     };
     Err(misfit(folder, found, format!("{part}.txt, or one file with {part} in its name")))
 }
 
-/// The names of the regular files in `folder`, sorted. Those that are not Unicode are left out.
+/// The names of the regular files in `folder`, sorted, and of the links that lead nowhere. Those that
+/// are not Unicode are left out.
 fn file_names(folder: &Path) -> Result<Vec<String>> {
     let io = |source| Error::Io { path: folder.to_owned(), source };
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
-        if entry.path().is_file() {
+        if is_file_or_broken_link(&entry.path()) {
             names.extend(entry.file_name().into_string());
         }
     }
@@ -120,17 +172,59 @@ fn listing(names: &[impl AsRef<str>]) -> String {
     }
 }
 
-/// A file's text, with at least one word.
-fn read_text(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let found = format!("a bad byte at offset {}", error.utf8_error().valid_up_to());
-        misfit(path, found, "UTF-8 text")
-    })?;
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    if let Some(target) = broken_link(path) {
+        let found = format!("a broken link to {}", target.display());
+        return Err(misfit(path, found, "a link to a text"));
+    }
+    fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+}
+
+fn is_file_or_broken_link(path: &Path) -> bool {
+    path.is_file() || broken_link(path).is_some()
+}
+
+/// Where a link leads if nothing is there.
+fn broken_link(path: &Path) -> Option<PathBuf> {
+    let nothing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+    let target = fs::read_link(path).ok()?;
+    fs::metadata(path).is_err_and(nothing).then_some(target)
+}
+
+/// The text that bytes are, with at least one word, its byte order mark dropped.
+fn decode<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
+    let refuse = |found: String| Err(misfit(path, found, "UTF-8 text"));
+    if let Some(encoding) = wide_encoding(bytes) {
+        return refuse(format!("{encoding} text"));
+    }
+    if let Some(offset) = bytes.iter().position(|&byte| byte == 0) {
+        return refuse(format!("a zero byte at offset {offset}"));
+    }
+    let text = match str::from_utf8(bytes) {
+        Ok(text) => text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text),
+        Err(error) => return refuse(format!("a bad byte at offset {}", error.valid_up_to())),
+    };
     match text.split_whitespace().next() {
         Some(_) => Ok(text),
         None => Err(misfit(path, "no words", "a sentence a line")),
     }
+}
+
+/// The encoding of a text in units of two or four bytes: by its mark, or by its zero bytes, which
+/// are half of all bytes in a UTF-16 text of Latin letters.
+fn wide_encoding(bytes: &[u8]) -> Option<&'static str> {
+    // The mark of little-endian UTF-32 begins with that of UTF-16.
+    let marks: [(&[u8], &str); 4] = [
+        (&[0xff, 0xfe, 0, 0], "UTF-32"),
+        (&[0, 0, 0xfe, 0xff], "UTF-32"),
+        (&[0xff, 0xfe], "UTF-16"),
+        (&[0xfe, 0xff], "UTF-16"),
+    ];
+    if let Some((_, encoding)) = marks.iter().find(|(mark, _)| bytes.starts_with(mark)) {
+        return Some(encoding);
+    }
+    let zeros = bytes.iter().filter(|&&byte| byte == 0).count();
+    (4 * zeros > bytes.len() && 8 * zeros < 5 * bytes.len()).then_some("UTF-16")
 }
 
 /// A text's lines but for the empty ones at its end.
@@ -166,7 +260,7 @@ mod tests {
         folder
     }
 
-    fn decode(corpus: &Corpus, ids: &[u32]) -> String {
+    fn decode_ids(corpus: &Corpus, ids: &[u32]) -> String {
         let words: Vec<&str> = ids.iter().map(|&id| corpus.vocabulary.word(id).unwrap()).collect();
         words.join(" ")
     }
@@ -199,7 +293,7 @@ mod tests {
         assert_eq!(corpus.valid.len(), 73_760);
         assert_eq!(corpus.test.len(), 82_430);
         assert_eq!(corpus.vocabulary.len(), 10_000);
-        assert_eq!(decode(&corpus, &[0, 1, 2]), "the <unk> <eos>");
+        assert_eq!(decode_ids(&corpus, &[0, 1, 2]), "the <unk> <eos>");
         println!("read the Penn Treebank at {}", path.display());
     }
 
@@ -208,9 +302,9 @@ mod tests {
         let folder =
             folder(&[("train.txt", "a b a\n"), ("valid.txt", "b\na"), ("test.txt", "a c\n")]);
         let corpus = Corpus::read(folder.path()).unwrap();
-        assert_eq!(decode(&corpus, &corpus.train), "a b a <eos>");
-        assert_eq!(decode(&corpus, &corpus.valid), "b <eos> a <eos>");
-        assert_eq!(decode(&corpus, &corpus.test), "a <unk> <eos>");
+        assert_eq!(decode_ids(&corpus, &corpus.train), "a b a <eos>");
+        assert_eq!(decode_ids(&corpus, &corpus.valid), "b <eos> a <eos>");
+        assert_eq!(decode_ids(&corpus, &corpus.test), "a <unk> <eos>");
     }
 
     #[test]
@@ -222,7 +316,7 @@ mod tests {
             ("wiki.test.tokens", "t"),
         ]);
         let corpus = Corpus::read(folder.path()).unwrap();
-        assert_eq!(decode(&corpus, &corpus.train), "plain <eos>");
+        assert_eq!(decode_ids(&corpus, &corpus.train), "plain <eos>");
     }
 
     #[test]
@@ -247,8 +341,8 @@ mod tests {
         let folder = folder(&[("all.txt", &text)]);
         let corpus = Corpus::read(&folder.path().join("all.txt")).unwrap();
         assert_eq!(corpus.train.len(), 36 * 3);
-        assert_eq!(decode(&corpus, &corpus.train[105..]), "the 17 <eos>");
-        assert_eq!(decode(&corpus, &corpus.valid), "the <unk> <eos> the <unk> <eos>");
+        assert_eq!(decode_ids(&corpus, &corpus.train[105..]), "the 17 <eos>");
+        assert_eq!(decode_ids(&corpus, &corpus.valid), "the <unk> <eos> the <unk> <eos>");
         assert_eq!(corpus.test.len(), 6);
     }
 
@@ -257,8 +351,8 @@ mod tests {
         let text = "the once\n".to_owned() + &"the twice\n".repeat(19);
         let folder = folder(&[("a", &text), ("b", &text.replacen("twice", "<unk>", 1))]);
         let read = |name| Corpus::read(&folder.path().join(name)).unwrap();
-        assert_eq!(decode(&read("a"), &read("a").train[..3]), "the <unk> <eos>");
-        assert_eq!(decode(&read("b"), &read("b").train[..3]), "the once <eos>");
+        assert_eq!(decode_ids(&read("a"), &read("a").train[..3]), "the <unk> <eos>");
+        assert_eq!(decode_ids(&read("b"), &read("b").train[..3]), "the once <eos>");
     }
 
     #[test]
@@ -287,6 +381,116 @@ mod tests {
             "found 2 files for train: a.train, b.train, \
              expected train.txt, or one file with train in its name"
         );
+    }
+
+    #[test]
+    fn a_file_whose_name_is_that_of_two_parts_is_refused() {
+        let both = folder(&[("train-test.txt", "a"), ("valid.txt", "b")]);
+        assert_eq!(
+            complaint(both.path()),
+            "found train-test.txt for train, whose name has test in it too, \
+             expected train.txt, or one file with train in its name"
+        );
+        let latest = folder(&[("latest.valid", "a"), ("train.txt", "b")]);
+        assert_eq!(
+            complaint(latest.path()),
+            "found latest.valid for valid, whose name has test in it too, \
+             expected valid.txt, or one file with valid in its name"
+        );
+        let lone = folder(&[("latest.txt", "a")]);
+        assert!(complaint(lone.path()).starts_with("found no file for train among latest.txt, "));
+        // The plain names leave nothing to guess.
+        let plain = folder(&[
+            ("train-test.txt", "c"),
+            ("train.txt", "a"),
+            ("valid.txt", "a"),
+            ("test.txt", "a"),
+        ]);
+        let corpus = Corpus::read(plain.path()).unwrap();
+        assert_eq!(decode_ids(&corpus, &corpus.train), "a <eos>");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn broken_links_are_named() {
+        use std::os::unix::fs::symlink;
+        for name in ["train.txt", "ptb.train"] {
+            let folder = folder(&[("valid.txt", "a"), ("test.txt", "b")]);
+            let link = folder.path().join(name);
+            symlink("nowhere", &link).unwrap();
+            let message = format!(
+                "{}: found a broken link to nowhere, expected a link to a text",
+                link.display()
+            );
+            assert_eq!(Corpus::read(folder.path()).unwrap_err().to_string(), message);
+            assert_eq!(Corpus::read(&link).unwrap_err().to_string(), message);
+            fs::write(folder.path().join("nowhere"), "a b").unwrap();
+            assert!(Corpus::read(folder.path()).is_ok());
+        }
+    }
+
+    #[test]
+    fn texts_in_memory_are_as_files() {
+        let texts = ["a b a\n", "\u{feff}b\na", "a c\n"];
+        let folder =
+            folder(&[("train.txt", texts[0]), ("valid.txt", texts[1]), ("test.txt", texts[2])]);
+        let corpus = Corpus::from_texts(texts.map(str::as_bytes)).unwrap();
+        assert_eq!(corpus, Corpus::read(folder.path()).unwrap());
+        let single = "the twice\n".repeat(20);
+        fs::write(folder.path().join("one"), &single).unwrap();
+        let corpus = Corpus::from_text(single.as_bytes()).unwrap();
+        assert_eq!(corpus, Corpus::read(&folder.path().join("one")).unwrap());
+
+        let message = |result: Result<Corpus>| result.unwrap_err().to_string();
+        assert_eq!(
+            message(Corpus::from_texts([b"a", b" ", b"c"])),
+            "valid: found no words, expected a sentence a line"
+        );
+        assert_eq!(
+            message(Corpus::from_text(b"a\n")),
+            "text: found 1 lines, expected at least 20, to split them 90/5/5"
+        );
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_dropped() {
+        let marked = |text: &str| format!("\u{feff}{text}");
+        let [train, valid, test] = ["a b a\n", "a\n", "b\n"].map(marked);
+        let corpus =
+            Corpus::from_texts([train.as_bytes(), valid.as_bytes(), test.as_bytes()]).unwrap();
+        assert_eq!(corpus, Corpus::from_texts([b"a b a\n", b"a\n", b"b\n"]).unwrap());
+        // It is one at the start alone.
+        let text = "a \u{feff}b\n";
+        let corpus = Corpus::from_texts([text.as_bytes(); 3]).unwrap();
+        assert_eq!(corpus.vocabulary.id("\u{feff}b"), Some(1));
+        assert_eq!(
+            complaint_about("\u{feff}\n".as_bytes()),
+            "found no words, expected a sentence a line"
+        );
+    }
+
+    #[test]
+    fn other_encodings_are_named() {
+        let text = "a few words\nof text\n";
+        let wide =
+            |unit: fn(u16) -> [u8; 2]| -> Vec<u8> { text.encode_utf16().flat_map(unit).collect() };
+        let wider = |unit: fn(u32) -> [u8; 4]| -> Vec<u8> {
+            text.chars().flat_map(|c| unit(c.into())).collect()
+        };
+        let utf_16 = "found UTF-16 text, expected UTF-8 text";
+        let utf_32 = "found UTF-32 text, expected UTF-8 text";
+        for (bytes, message) in [
+            ([vec![0xff, 0xfe], wide(u16::to_le_bytes)].concat(), utf_16),
+            ([vec![0xfe, 0xff], wide(u16::to_be_bytes)].concat(), utf_16),
+            (wide(u16::to_le_bytes), utf_16),
+            (wide(u16::to_be_bytes), utf_16),
+            ([vec![0xff, 0xfe, 0, 0], wider(u32::to_le_bytes)].concat(), utf_32),
+            ([vec![0, 0, 0xfe, 0xff], wider(u32::to_be_bytes)].concat(), utf_32),
+            (b"a few\0words".to_vec(), "found a zero byte at offset 5, expected UTF-8 text"),
+            (vec![0; 100], "found a zero byte at offset 0, expected UTF-8 text"),
+        ] {
+            assert_eq!(complaint_about(&bytes), message, "{bytes:?}");
+        }
     }
 
     #[test]
