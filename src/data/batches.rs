@@ -4,8 +4,8 @@ use crate::error::{Error, Result};
 
 /// A token sequence as `batch` parallel streams, cut into windows of `steps` tokens.
 ///
-/// Stream `b` is `tokens[b * len..(b + 1) * len]` with `len = tokens.len() / batch`, and window
-/// `i + 1` goes on where window `i` ended, in every stream: a network may carry its state over.
+/// Window `i + 1` goes on where window `i` ended, in every stream: a network may carry its state
+/// over.
 ///
 /// ```
 /// use dpq::data::Batches;
@@ -21,8 +21,12 @@ pub struct Batches {
     tokens: Vec<u32>,
     batch: usize,
     steps: usize,
+    /// Tokens from the start of a stream to the start of the next.
     stream: usize,
-    windows: usize,
+    /// Tokens of a stream that are read and whose successors are predicted.
+    predicted: usize,
+    /// The same of the last window, in which the last stream goes on alone.
+    rest: usize,
 }
 
 /// The tokens of some time steps in all streams, and those that follow them.
@@ -40,67 +44,97 @@ pub struct Window {
 
 impl Batches {
     /// Whole windows only, as for training: `(tokens.len() / batch - 1) / steps` of them. What
-    /// fills no window is dropped.
+    /// fills no window is dropped. Stream `b` is `tokens[b * len..(b + 1) * len]` with
+    /// `len = tokens.len() / batch`.
     ///
     /// # Errors
     ///
     /// [`Error::Config`] if `batch` or `steps` is zero, or `tokens` too few for one window.
     pub fn new(tokens: &[u32], batch: usize, steps: usize) -> Result<Batches> {
-        let mut batches = Batches::with_tail(tokens, batch, steps)?;
-        batches.windows = (batches.stream - 1) / steps;
-        if batches.windows == 0 {
-            return Err(Error::Config {
-                name: "steps",
-                value: steps.to_string(),
-                expected: format!(
-                    "at most {}, as {} tokens in a batch of {batch} allow",
-                    batches.stream - 1,
-                    tokens.len()
-                ),
-            });
+        let stream = tokens.len().checked_div(batch).unwrap_or(0);
+        if stream < 2 {
+            let expected =
+                format!("at least 1, and 2 tokens or more for each stream out of {}", tokens.len());
+            return refuse("batch", batch, expected);
         }
-        Ok(batches)
+        let Some(windows) = (stream - 1).checked_div(steps) else {
+            return refuse("steps", steps, "at least 1");
+        };
+        if windows == 0 {
+            let (most, tokens) = (stream - 1, tokens.len());
+            let expected =
+                format!("at most {most}, as {tokens} tokens in a batch of {batch} allow");
+            return refuse("steps", steps, expected);
+        }
+        let tokens = tokens[..batch * stream].to_vec();
+        Ok(Batches { tokens, batch, steps, stream, predicted: windows * steps, rest: 0 })
     }
 
-    /// Whole windows, then a shorter one with what is left of the streams, as for evaluation:
-    /// with `batch` 1 the targets are all of `tokens` but the first.
+    /// Every token but the first is a target exactly once, as for evaluation, whatever the batch.
+    ///
+    /// Stream `b` reads `tokens[b * len..(b + 1) * len]` with `len = (tokens.len() - 1) / batch`, in
+    /// windows of `steps` and a shorter last one; its last target is the first token of the next
+    /// stream. What is left, fewer than `batch` tokens, comes as one more window of batch 1, which
+    /// goes on where the last stream ended: from `LstmState::stream(batch - 1)`, say. If there are
+    /// fewer targets than streams, that is the only window.
+    ///
+    /// ```
+    /// use dpq::data::Batches;
+    ///
+    /// let batches = Batches::with_tail(&[0, 1, 2, 3, 4, 5], 2, 3)?;
+    /// let targets: Vec<_> = batches.windows().map(|window| window.targets).collect();
+    /// assert_eq!(targets, [vec![1, 3, 2, 4], vec![5]]);
+    /// # Ok::<(), dpq::error::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if `batch` or `steps` is zero, or a stream has fewer than two tokens.
+    /// [`Error::Config`] if `batch` or `steps` is zero, or there are fewer than two tokens.
     pub fn with_tail(tokens: &[u32], batch: usize, steps: usize) -> Result<Batches> {
-        let stream = stream_length(tokens.len(), batch)?;
-        if steps == 0 {
-            return Err(Error::Config {
-                name: "steps",
-                value: steps.to_string(),
-                expected: "at least 1".into(),
-            });
+        if batch == 0 {
+            return refuse("batch", batch, "at least 1");
         }
-        let tokens = tokens[..batch * stream].to_vec();
-        Ok(Batches { tokens, batch, steps, stream, windows: (stream - 1).div_ceil(steps) })
+        if steps == 0 {
+            return refuse("steps", steps, "at least 1");
+        }
+        if tokens.len() < 2 {
+            return refuse("tokens", tokens.len(), "at least 2: one to read, one to predict");
+        }
+        let targets = tokens.len() - 1;
+        let stream = targets / batch;
+        let tokens = tokens.to_vec();
+        Ok(Batches { tokens, batch, steps, stream, predicted: stream, rest: targets % batch })
     }
 
     /// The number of windows in an epoch, at least 1.
     pub fn len(&self) -> usize {
-        self.windows
+        self.parallel() + usize::from(self.rest > 0)
     }
 
     /// Always false: there is at least one window.
     pub fn is_empty(&self) -> bool {
-        self.windows == 0
+        self.len() == 0
     }
 
-    /// The window `i`, which begins at time `i * steps`.
+    /// The window `i`.
     ///
     /// # Panics
     ///
     /// If `i` is not below [`len`](Self::len).
     #[track_caller]
     pub fn window(&self, i: usize) -> Window {
-        assert!(i < self.windows, "window {i} of {}", self.windows);
+        assert!(i < self.len(), "window {i} of {}", self.len());
+        if i == self.parallel() {
+            let left = &self.tokens[self.batch * self.stream..][..=self.rest];
+            return Window {
+                inputs: left[..self.rest].to_vec(),
+                targets: left[1..].to_vec(),
+                steps: self.rest,
+                batch: 1,
+            };
+        }
         let start = i * self.steps;
-        let steps = self.steps.min(self.stream - 1 - start);
+        let steps = self.steps.min(self.predicted - start);
         Window {
             inputs: self.gather(start, steps),
             targets: self.gather(start + 1, steps),
@@ -111,26 +145,23 @@ impl Batches {
 
     /// All windows in order.
     pub fn windows(&self) -> impl ExactSizeIterator<Item = Window> {
-        (0..self.windows).map(|i| self.window(i))
+        (0..self.len()).map(|i| self.window(i))
+    }
+
+    /// The number of windows with all streams.
+    fn parallel(&self) -> usize {
+        self.predicted.div_ceil(self.steps)
     }
 
     /// `steps` tokens of each stream from time `start` on, time-major.
     fn gather(&self, start: usize, steps: usize) -> Vec<u32> {
-        let streams = |time| self.tokens[time..].iter().step_by(self.stream);
+        let streams = |time| self.tokens[time..].iter().step_by(self.stream).take(self.batch);
         (start..start + steps).flat_map(streams).copied().collect()
     }
 }
 
-/// The tokens in each of `batch` streams, at least two: one to read, one to predict.
-fn stream_length(tokens: usize, batch: usize) -> Result<usize> {
-    match tokens.checked_div(batch) {
-        Some(stream) if stream >= 2 => Ok(stream),
-        _ => Err(Error::Config {
-            name: "batch",
-            value: batch.to_string(),
-            expected: format!("at least 1, and 2 tokens or more for each stream out of {tokens}"),
-        }),
-    }
+fn refuse<T>(name: &'static str, value: usize, expected: impl Into<String>) -> Result<T> {
+    Err(Error::Config { name, value: value.to_string(), expected: expected.into() })
 }
 
 #[cfg(test)]
@@ -162,21 +193,59 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_tail_predicts_all_tokens_but_the_first() {
-        for steps in 1..15 {
-            let batches = Batches::with_tail(&tokens(), 1, steps).unwrap();
-            let inputs: Vec<u32> = batches.windows().flat_map(|window| window.inputs).collect();
-            let targets: Vec<u32> = batches.windows().flat_map(|window| window.targets).collect();
-            assert_eq!(inputs, tokens()[..10], "{steps} steps");
-            assert_eq!(targets, tokens()[1..], "{steps} steps");
+    fn with_the_tail_every_token_but_the_first_is_predicted_once() {
+        for (n, batch, steps) in
+            (2..60).flat_map(|n| (1..8).flat_map(move |b| (1..9).map(move |s| (n, b, s))))
+        {
+            let tokens: Vec<u32> = (0..n).collect();
+            let batches = Batches::with_tail(&tokens, batch, steps).unwrap();
+            let case = format!("{n} tokens, batch {batch}, {steps} steps");
+            let mut targets = Vec::new();
+            // The token that each stream is to read next.
+            let mut next: Vec<u32> = Vec::new();
+            for window in batches.windows() {
+                assert_eq!(window.inputs.len(), window.steps * window.batch, "{case}");
+                if next.is_empty() {
+                    next = window.inputs[..window.batch].to_vec();
+                } else if window.batch < next.len() {
+                    next = next[next.len() - 1..].to_vec();
+                }
+                for (&input, &target) in window.inputs.iter().zip(&window.targets) {
+                    assert_eq!(input + 1, target, "{case}");
+                }
+                for inputs in window.inputs.chunks(window.batch) {
+                    assert_eq!(inputs, next, "{case}");
+                    next.iter_mut().for_each(|token| *token += 1);
+                }
+                targets.extend(window.targets);
+            }
+            targets.sort();
+            assert_eq!(targets, tokens[1..], "{case}");
+            assert_eq!(batches.len(), batches.windows().len(), "{case}");
         }
     }
 
     #[test]
-    fn a_kept_tail_is_shorter() {
-        let batches = Batches::with_tail(&tokens(), 2, 3).unwrap();
-        let tail = Window { inputs: vec![3, 8], targets: vec![4, 9], steps: 1, batch: 2 };
-        assert_eq!((batches.len(), batches.window(1)), (2, tail));
+    fn the_tail_goes_on_where_the_last_stream_ended() {
+        let windows: Vec<Window> = Batches::with_tail(&tokens(), 3, 2).unwrap().windows().collect();
+        let expected = [
+            Window {
+                inputs: vec![0, 3, 6, 1, 4, 7],
+                targets: vec![1, 4, 7, 2, 5, 8],
+                steps: 2,
+                batch: 3,
+            },
+            Window { inputs: vec![2, 5, 8], targets: vec![3, 6, 9], steps: 1, batch: 3 },
+            Window { inputs: vec![9], targets: vec![10], steps: 1, batch: 1 },
+        ];
+        assert_eq!(windows, expected);
+    }
+
+    #[test]
+    fn fewer_targets_than_streams_come_in_one_stream() {
+        let batches = Batches::with_tail(&[7, 8, 9], 20, 1).unwrap();
+        let all = Window { inputs: vec![7, 8], targets: vec![8, 9], steps: 2, batch: 1 };
+        assert_eq!(batches.windows().collect::<Vec<_>>(), [all]);
     }
 
     #[test]
@@ -198,7 +267,12 @@ mod tests {
         );
         assert!(text(Batches::new(&tokens(), 0, 1)).starts_with("batch = 0: "));
         assert_eq!(text(Batches::new(&tokens(), 1, 0)), "steps = 0: expected at least 1");
-        assert!(text(Batches::with_tail(&[], 1, 1)).starts_with("batch = 1: "));
+        assert_eq!(
+            text(Batches::with_tail(&[1], 1, 1)),
+            "tokens = 1: expected at least 2: one to read, one to predict"
+        );
+        assert_eq!(text(Batches::with_tail(&tokens(), 0, 1)), "batch = 0: expected at least 1");
+        assert_eq!(text(Batches::with_tail(&tokens(), 1, 0)), "steps = 0: expected at least 1");
     }
 
     #[test]

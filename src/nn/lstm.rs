@@ -290,6 +290,23 @@ impl<T: Real> LstmState<T> {
         let constants = |state: &[Tensor<T>; 2]| state.each_ref().map(|s| tape.constant(s.clone()));
         LstmVars { layers: self.layers.iter().map(constants).collect() }
     }
+
+    /// The state of stream `b` of the batch alone: a state of batch 1.
+    ///
+    /// # Panics
+    /// If the batch has no stream `b`.
+    #[must_use]
+    #[track_caller]
+    pub fn stream(&self, b: usize) -> LstmState<T> {
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for [h, c] in &self.layers {
+            let (batch, hidden) = h.shape().as_matrix();
+            assert!(b < batch, "stream {b} of a batch of {batch}");
+            let row = |s: &Tensor<T>| Tensor::from_fn([1, hidden], |i| s.data()[b * hidden + i]);
+            layers.push([row(h), row(c)]);
+        }
+        LstmState { layers }
+    }
 }
 
 impl<'t, T: Real> LstmVars<'t, T> {
@@ -408,6 +425,7 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::Params;
 
     #[test]
     fn the_fused_op_equals_its_composition() {
@@ -435,5 +453,37 @@ mod tests {
         for input in [x].into_iter().chain(state).chain(weights) {
             close(&grads.dense(input), &expected.dense(input));
         }
+    }
+
+    /// A state of two layers for a batch of 3.
+    fn state_of_three() -> LstmState<f64> {
+        let wave = |k: f64| Tensor::from_fn([3, 2], |i| ((i as f64 + 1.0) * k).sin());
+        LstmState { layers: vec![[wave(0.3), wave(0.7)], [wave(1.1), wave(1.9)]] }
+    }
+
+    #[test]
+    fn a_stream_goes_on_alone_as_it_would_in_the_batch() {
+        let mut params = Params::<f64>::seeded(3);
+        let lstm = Lstm::new(params.root(), 4, 2, 2);
+        let tape = Tape::new();
+        let p = tape.evaluate(&params);
+        let x = Tensor::from_fn([5, 3, 4], |i| (i as f64 * 0.37).cos());
+        let all = state_of_three();
+        let (together, _) = lstm.forward(&p, tape.constant(x.clone()), &all.on(&tape));
+        for b in 0..3 {
+            let own = Tensor::from_fn([5, 1, 4], |i| x.data()[(i / 4 * 3 + b) * 4 + i % 4]);
+            let (alone, _) = lstm.forward(&p, tape.constant(own), &all.stream(b).on(&tape));
+            let together = together.value();
+            for (i, &y) in alone.value().data().iter().enumerate() {
+                let expected = together.data()[(i / 2 * 3 + b) * 2 + i % 2];
+                assert!((y - expected).abs() < 1e-12, "stream {b}: {y}, {expected}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "stream 3 of a batch of 3")]
+    fn a_stream_that_is_not_there_panics() {
+        let _ = state_of_three().stream(3);
     }
 }
