@@ -9,7 +9,8 @@ mod common;
 use clap::Parser;
 use common::Result;
 use common::arguments::{Arguments, Kind, Settings};
-use common::progress::{Progress, thousands};
+use common::output;
+use common::progress::{Faults, Progress, tell, thousands};
 use common::results::{self, Epoch, Model, Run, Yardsticks};
 use dpq::data::{Batches, Corpus, SyntheticLanguage, bigram_perplexity, unigram_perplexity};
 use dpq::nn::LanguageModel;
@@ -32,28 +33,37 @@ const TEST_STEPS: usize = 400;
 const ROWS: usize = 1000;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let faults = run(&Arguments::parse()).unwrap_or_else(|error| vec![error.to_string()]);
+    faults.iter().for_each(|fault| tell(&format!("error: {fault}")));
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whatever can be refused is refused here, before any training.
-fn run(arguments: &Arguments) -> Result<()> {
+/// Whatever can be refused is refused here, before any training. What goes wrong later stops nothing
+/// else: it is returned.
+fn run(arguments: &Arguments) -> Result<Vec<String>> {
     let settings = arguments.settings()?;
     let text = Text::new(arguments.data.as_deref(), &settings)?;
+    let progress = Progress::new(arguments.quiet);
     if let Some(out) = &arguments.out {
-        results::create_folders(out, arguments.embedding.iter().map(|kind| kind.name()))?;
+        let table = settings.dpq.compact_bits(text.vocabulary, settings.width).div_ceil(8);
+        let size = |&kind| (kind, if kind == Kind::Full { 0 } else { table });
+        let models: Vec<_> = arguments.embedding.iter().map(size).collect();
+        if let Some(earlier) = output::prepare(out, &models, settings.epochs)? {
+            progress.line(&format!("earlier results moved to {}", earlier.display()));
+        }
     }
-    parallel::with_threads(settings.threads, || train_all(arguments, &settings, &text))
+    parallel::with_threads(settings.threads, || {
+        Ok(train_all(arguments, &settings, &text, &progress).0)
+    })
 }
 
-/// One model after the other. If one fails, the results of those before it are not lost.
-fn train_all(arguments: &Arguments, settings: &Settings, text: &Text) -> Result<()> {
-    let progress = Progress::new(arguments.quiet);
+/// One model after the other.
+fn train_all(
+    arguments: &Arguments,
+    settings: &Settings,
+    text: &Text,
+    progress: &Progress,
+) -> Faults {
     progress.line(&format!(
         "vocabulary {}; preset {}: width {}, epochs {} of {} steps; threads {}",
         thousands(text.vocabulary),
@@ -63,17 +73,13 @@ fn train_all(arguments: &Arguments, settings: &Settings, text: &Text) -> Result<
         thousands(text.train.len()),
         parallel::threads()
     ));
-    let (mut models, mut outcome) = (Vec::new(), Ok(()));
+    let (mut models, mut faults) = (Vec::new(), Faults::default());
     for &kind in &arguments.embedding {
         let folder = arguments.out.as_ref().map(|out| out.join(kind.name()));
-        match train(kind, settings, text, &progress, folder.as_deref()) {
-            Ok(model) => models.push(model),
-            Err(error) => {
-                outcome = Err(format!("{}: {error}", kind.name()).into());
-                break;
-            }
-        }
-        if let Some(out) = &arguments.out {
+        let trained = train(kind, settings, text, progress, folder.as_deref(), &mut faults)
+            .map_err(|error| format!("{}: {error}", kind.name()));
+        models.extend(faults.note(trained));
+        if let Some(out) = arguments.out.as_ref().filter(|_| !models.is_empty()) {
             let Yardsticks { floor, bigram: [_, bigram], unigram: [_, unigram] } = text.yardsticks;
             let run = Run {
                 models: &models,
@@ -84,13 +90,16 @@ fn train_all(arguments: &Arguments, settings: &Settings, text: &Text) -> Result<
                 bigram_perplexity: bigram,
                 unigram_perplexity: unigram,
             };
-            results::write_run(out, &run)?;
+            faults.note(results::write_run(out, &run));
         }
     }
     if !models.is_empty() {
-        std::io::stdout().write_all(results::table(&models, &text.yardsticks).as_bytes())?;
+        let table = results::table(&models, &text.yardsticks);
+        let mut stdout = std::io::stdout();
+        let printed = stdout.write_all(table.as_bytes()).and_then(|()| stdout.flush());
+        faults.note(printed.map_err(|error| format!("the table could not be printed: {error}")));
     }
-    outcome
+    faults
 }
 
 /// A text, cut into windows.
@@ -111,17 +120,23 @@ impl Text {
                 (language.corpus(), Some(language))
             }
         };
-        let (batch, steps) = (settings.batch, settings.steps);
-        let text = |part, batches: dpq::Result<Batches>| {
-            batches.map_err(|error| format!("{part} text: {error}"))
+        let &Settings { batch, steps, preset, .. } = settings;
+        let short = |_| {
+            format!(
+                "training text: {} words, expected at least {} for preset {preset} \
+                 ({batch} streams of {} words)",
+                thousands(corpus.train.len()),
+                thousands(batch * (steps + 1)),
+                steps + 1
+            )
         };
         let held_out = [&corpus.valid, &corpus.test];
         let vocabulary = corpus.vocabulary.len();
         Ok(Text {
             vocabulary,
-            train: text("training", Batches::new(&corpus.train, batch, steps))?,
-            valid: text("validation", Batches::new(&corpus.valid, batch, steps))?,
-            test: text("test", Batches::with_tail(&corpus.test, 1, TEST_STEPS))?,
+            train: Batches::new(&corpus.train, batch, steps).map_err(short)?,
+            valid: Batches::with_tail(&corpus.valid, batch, steps)?,
+            test: Batches::with_tail(&corpus.test, 1, TEST_STEPS)?,
             yardsticks: Yardsticks {
                 floor: language.map(|language| held_out.map(|text| language.true_perplexity(text))),
                 bigram: held_out.map(|text| bigram_perplexity(&corpus.train, text, vocabulary)),
@@ -166,13 +181,14 @@ fn embedding(
     })
 }
 
-/// Trains and tests one model.
+/// Trains and tests one model. If a file cannot be written, that is noted and training goes on.
 fn train(
     kind: Kind,
     settings: &Settings,
     text: &Text,
     progress: &Progress,
     folder: Option<&Path>,
+    faults: &mut Faults,
 ) -> Result<Model> {
     results::reset_peak_memory();
     let start = Instant::now();
@@ -213,7 +229,7 @@ fn train(
         bar.finish_and_clear();
         progress.line(&epoch_line(name, settings.epochs, &epochs[epoch]));
         if let Some(folder) = folder {
-            results::write_epochs(folder, &epochs)?;
+            faults.note(results::write_epochs(folder, &epochs));
         }
     }
 
@@ -222,16 +238,15 @@ fn train(
     let (ratio, bytes) =
         compact.as_ref().map_or((1.0, full_bytes), |c| (c.compression_ratio(), c.bytes()));
     if let Some(compact) = compact {
-        let reread = save_and_read(&compact, folder)?;
-        compare_rows(&model, &params, &mut tape, &reread)?;
-        let exported =
-            perplexity(&model.with_embedding(Box::new(reread)), &params, &mut tape, &text.test)?;
-        if exported.to_bits() != test_perplexity.to_bits() {
-            return Err(format!(
-                "test perplexity {test_perplexity}, but {exported} from the saved table"
-            )
-            .into());
-        }
+        let exported = export(&compact, folder, model, &params, &mut tape, &text.test);
+        let same = exported.and_then(|exported| {
+            if exported.to_bits() == test_perplexity.to_bits() {
+                return Ok(());
+            }
+            let own = test_perplexity;
+            Err(format!("test perplexity {own}, but {exported} from the saved table").into())
+        });
+        faults.note(same.map_err(|error| format!("{name}: {error}")));
     }
     Ok(Model {
         embedding: name,
@@ -297,9 +312,15 @@ fn perplexity(
     tape: &mut Tape<f32>,
     text: &Batches,
 ) -> Result<f64> {
-    let mut state = model.start(text.window(0).batch);
+    let mut batch = text.window(0).batch;
+    let mut state = model.start(batch);
     let (mut nats, mut words) = (0.0, 0.0);
     for window in text.windows() {
+        if window.batch < batch {
+            // The last stream goes on alone.
+            state = state.stream(batch - 1);
+            batch = window.batch;
+        }
         let p = tape.evaluate(params);
         let pass = model.forward(&p, &window, &state);
         tape.check()?;
@@ -316,13 +337,33 @@ fn perplexity(
     Ok(perplexity)
 }
 
-/// Saves the compact table, in a folder of its own that is removed if there is no other, and reads
-/// the file back.
-fn save_and_read(compact: &Compact, folder: Option<&Path>) -> Result<Compact> {
-    let temporary = tempfile::tempdir()?;
-    let path = folder.unwrap_or(temporary.path()).join("embedding.safetensors");
+/// Saves the compact table and reads it back: its rows must be the model's own, and the perplexity
+/// that it gives on a text is returned.
+fn export(
+    compact: &Compact,
+    folder: Option<&Path>,
+    model: LanguageModel<f32>,
+    params: &Params<f32>,
+    tape: &mut Tape<f32>,
+    text: &Batches,
+) -> Result<f64> {
+    let reread = match folder {
+        Some(folder) => save_and_read(compact, folder)?,
+        None => pass_through_a_file(compact)?,
+    };
+    compare_rows(&model, params, tape, &reread)?;
+    perplexity(&model.with_embedding(Box::new(reread)), params, tape, text)
+}
+
+fn save_and_read(compact: &Compact, folder: &Path) -> Result<Compact> {
+    let path = folder.join(output::TABLE);
     compact.save(&path)?;
     Ok(Compact::load(&path)?)
+}
+
+/// Without `--out`: what a file of the table would give.
+fn pass_through_a_file(compact: &Compact) -> Result<Compact> {
+    save_and_read(compact, tempfile::tempdir()?.path())
 }
 
 /// Every row of the exported table must have the very bits of the model's own.

@@ -1,7 +1,7 @@
-//! Progress on the terminal.
+//! Progress on the terminal, and what went wrong on the way.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write, stderr};
 
 /// Where progress goes: bars and lines to a terminal, lines alone to a file or pipe, or nothing.
 pub struct Progress {
@@ -11,13 +11,13 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(quiet: bool) -> Self {
-        Progress { lines: !quiet, bars: !quiet && std::io::stderr().is_terminal() }
+        Progress { lines: !quiet, bars: !quiet && stderr().is_terminal() }
     }
 
     /// A line that stays.
     pub fn line(&self, line: &str) {
         if self.lines {
-            eprintln!("{line}");
+            tell(line);
         }
     }
 
@@ -29,6 +29,29 @@ impl Progress {
         let style = ProgressStyle::with_template("{prefix}  {bar:16}  step {pos}/{len}  {msg}");
         let bar = ProgressBar::new(steps as u64).with_prefix(title);
         bar.with_style(style.expect("a template that indicatif understands"))
+    }
+}
+
+/// A line on the terminal. If nobody takes it, that is no reason to stop.
+pub fn tell(line: &str) {
+    let _ = stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// What went wrong while training went on, each thing once.
+#[derive(Default)]
+pub struct Faults(pub Vec<String>);
+
+impl Faults {
+    /// The value, if there is one; the error is noted.
+    pub fn note<T, E: ToString>(&mut self, outcome: Result<T, E>) -> Option<T> {
+        outcome
+            .map_err(|error| {
+                let error = error.to_string();
+                if !self.0.contains(&error) {
+                    self.0.push(error);
+                }
+            })
+            .ok()
     }
 }
 

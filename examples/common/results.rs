@@ -1,12 +1,12 @@
 //! What a run found: the table on the terminal, and the files in `--out`.
 
 use super::Result;
+use super::output::{METRICS, RESULT};
 use super::progress::thousands;
-use dpq::Error;
 use dpq::io::write_whole;
 use serde::Serialize;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// One line of `metrics.jsonl`.
 #[derive(Serialize)]
@@ -68,23 +68,6 @@ pub struct Run<'a> {
     pub unigram_perplexity: f64,
 }
 
-/// Creates `--out` with a folder for each model, and makes sure that files can be written there.
-///
-/// # Errors
-/// If they cannot.
-pub fn create_folders(out: &Path, names: impl Iterator<Item = &'static str>) -> Result<()> {
-    let folders: Vec<PathBuf> =
-        std::iter::once(out.to_path_buf()).chain(names.map(|name| out.join(name))).collect();
-    for folder in folders {
-        let io = |source| Error::Io { path: folder.clone(), source };
-        fs::create_dir_all(&folder).map_err(io)?;
-        let probe = folder.join(".probe");
-        write_whole(&probe, b"")?;
-        fs::remove_file(&probe).map_err(io)?;
-    }
-    Ok(())
-}
-
 /// Writes `result.json` into a folder.
 ///
 /// # Errors
@@ -92,7 +75,7 @@ pub fn create_folders(out: &Path, names: impl Iterator<Item = &'static str>) -> 
 pub fn write_run(out: &Path, run: &Run<'_>) -> Result<()> {
     let mut json = serde_json::to_string_pretty(run)?;
     json.push('\n');
-    Ok(write_whole(&out.join("result.json"), json.as_bytes())?)
+    Ok(write_whole(&out.join(RESULT), json.as_bytes())?)
 }
 
 /// Writes `metrics.jsonl` into a model's folder.
@@ -105,7 +88,7 @@ pub fn write_epochs(folder: &Path, epochs: &[Epoch]) -> Result<()> {
         lines += &serde_json::to_string(epoch)?;
         lines.push('\n');
     }
-    Ok(write_whole(&folder.join("metrics.jsonl"), lines.as_bytes())?)
+    Ok(write_whole(&folder.join(METRICS), lines.as_bytes())?)
 }
 
 /// The table that the terminal gets.

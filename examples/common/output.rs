@@ -1,0 +1,128 @@
+//! The folder `--out`: what can be refused is refused before training, and nothing of an earlier run
+//! is lost.
+
+use super::Result;
+use super::arguments::Kind;
+use clap::ValueEnum;
+use dpq::Error;
+use dpq::io::{check_writable, write_whole};
+use std::fs;
+use std::io::ErrorKind;
+use std::iter::once;
+use std::path::{Path, PathBuf};
+
+/// The results of a whole run, in `--out` itself.
+pub const RESULT: &str = "result.json";
+
+/// An epoch a line, in a model's folder.
+pub const METRICS: &str = "metrics.jsonl";
+
+/// The compact table, in a model's folder.
+pub const TABLE: &str = "embedding.safetensors";
+
+/// Room is asked for no more epochs than this: a run may be meant to be stopped.
+const EPOCHS: usize = 1000;
+
+/// More than an epoch's line in `metrics.jsonl` takes.
+const EPOCH_BYTES: usize = 512;
+
+/// More than a table's header takes, or a model's part of `result.json`.
+const HEADER_BYTES: usize = 4096;
+
+/// Creates `out` with a folder for each model, given with the bytes of its table, and moves the
+/// results of an earlier run to a folder of their own, which is returned.
+///
+/// # Errors
+/// If something stands in the way of a file, or there is no room for all of them. Earlier results are
+/// then where they were.
+pub fn prepare(out: &Path, models: &[(Kind, usize)], epochs: usize) -> Result<Option<PathBuf>> {
+    let folder = |kind: Kind| out.join(kind.name());
+    create_folder(out)?;
+    check_writable(&out.join(RESULT))?;
+    for &(kind, _) in models {
+        create_folder(&folder(kind))?;
+        check_writable(&folder(kind).join(METRICS))?;
+        check_writable(&folder(kind).join(TABLE))?;
+    }
+    once(out.to_path_buf())
+        .chain(Kind::value_variants().iter().map(|&kind| folder(kind)))
+        .for_each(remove_parts);
+    let mut all = HEADER_BYTES;
+    for &(kind, table) in models {
+        let bytes = table + epochs.min(EPOCHS) * EPOCH_BYTES + 2 * HEADER_BYTES;
+        probe(&folder(kind), bytes)?;
+        all += bytes;
+    }
+    probe(out, all)?;
+    let earlier = set_earlier_aside(out)?;
+    for &(kind, _) in models {
+        create_folder(&folder(kind))?;
+    }
+    Ok(earlier)
+}
+
+fn create_folder(folder: &Path) -> Result<()> {
+    if !folder.is_dir() && fs::symlink_metadata(folder).is_ok() {
+        let (path, expected) = (folder.to_path_buf(), "a folder, or nothing".into());
+        let found = if folder.is_symlink() { "a link to no folder" } else { "a file" }.into();
+        return Err(Error::File { path, found, expected }.into());
+    }
+    Ok(fs::create_dir_all(folder).map_err(|source| Error::Io { path: folder.into(), source })?)
+}
+
+/// Removes what a run that was killed was writing. A part that stays is harmless.
+fn remove_parts(folder: PathBuf) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(b".dpq-") && name.ends_with(b".part") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Makes sure that a folder takes new files, and its disk as many bytes.
+fn probe(folder: &Path, bytes: usize) -> Result<()> {
+    let file = folder.join(".dpq-probe.part");
+    let io = |source| Error::Io { path: folder.to_path_buf(), source };
+    write_whole(&file, &vec![0; bytes]).map_err(|error| match error {
+        Error::Io { source, .. } => io(source),
+        other => other,
+    })?;
+    Ok(fs::remove_file(&file).map_err(io)?)
+}
+
+/// Moves the results of an earlier run, those of models that this one does not train too, to
+/// `out/earlier/1` or the next number that is free.
+fn set_earlier_aside(out: &Path) -> Result<Option<PathBuf>> {
+    let exists = |path: PathBuf| fs::symlink_metadata(path).is_ok();
+    let has_results = |model: &&str| {
+        let folder = out.join(model);
+        exists(folder.join(METRICS)) || exists(folder.join(TABLE))
+    };
+    let models = Kind::value_variants().iter().map(|kind| kind.name()).filter(has_results);
+    let found: Vec<&str> =
+        once(RESULT).filter(|name| exists(out.join(name))).chain(models).collect();
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let aside = create_numbered(&out.join("earlier"))?;
+    for name in found {
+        let path = out.join(name);
+        fs::rename(&path, aside.join(name)).map_err(|source| Error::Io { path, source })?;
+    }
+    Ok(Some(aside))
+}
+
+fn create_numbered(parent: &Path) -> Result<PathBuf> {
+    create_folder(parent)?;
+    let mut number = 1;
+    loop {
+        let path = parent.join(number.to_string());
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            Err(source) => return Err(Error::Io { path, source }.into()),
+        }
+    }
+}
