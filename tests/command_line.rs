@@ -1,0 +1,424 @@
+//! The example `lstm_lm` as its users see it: what it refuses, what it leaves in `--out`, and what it
+//! does when files and terminals fail. `cargo test` builds it.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tempfile::{TempDir, tempdir};
+
+/// The program, if it was built.
+fn program() -> Option<PathBuf> {
+    let test = std::env::current_exe().unwrap();
+    let name = format!("lstm_lm{}", std::env::consts::EXE_SUFFIX);
+    let path = test.parent()?.parent()?.join("examples").join(name);
+    if !path.is_file() {
+        println!("skipped: no program at {}", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// A folder with a text in three parts, `data`, and maybe results in `out`.
+struct Folder(TempDir);
+
+impl Folder {
+    /// A text of eight words that come in the same order in every line.
+    fn new() -> Folder {
+        let folder = Folder(tempdir().unwrap());
+        fs::create_dir(folder.at("data")).unwrap();
+        for (part, lines) in [("train", 300), ("valid", 200), ("test", 50)] {
+            folder.write_part(part, &"a b c d e f g h\n".repeat(lines));
+        }
+        folder
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn write_part(&self, part: &str, text: &str) {
+        fs::write(self.at(&format!("data/{part}.txt")), text).unwrap();
+    }
+
+    /// The program on this text, with a quick preset.
+    fn command(&self, program: &Path, arguments: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("--data").arg(self.at("data")).args(["--preset", "tiny", "--threads", "1"]);
+        command.args(arguments.split_whitespace());
+        command
+    }
+
+    fn command_with_out(&self, program: &Path, arguments: &str) -> Command {
+        let mut command = self.command(program, arguments);
+        command.arg("--out").arg(self.at("out"));
+        command
+    }
+
+    fn run(&self, program: &Path, arguments: &str) -> Output {
+        self.command(program, arguments).output().unwrap()
+    }
+
+    fn run_with_out(&self, program: &Path, arguments: &str) -> Output {
+        self.command_with_out(program, arguments).output().unwrap()
+    }
+
+    /// All regular files in `out`, sorted.
+    fn results(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.at("out")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(self.at("out")).unwrap();
+                    found.push(name.to_str().unwrap().replace('\\', "/"));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    fn metrics(&self, path: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.at(path)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+}
+
+fn stdout(output: &Output) -> &str {
+    str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    str::from_utf8(&output.stderr).unwrap()
+}
+
+#[track_caller]
+fn assert_succeeded(output: &Output) {
+    assert!(output.status.success(), "{}: {}", output.status, stderr(output));
+}
+
+/// The program ended with 1 before any training, and said only this of a file or setting.
+#[track_caller]
+fn assert_refused(output: &Output, message: &str) {
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(output));
+    assert_eq!(stderr(output), format!("error: {message}\n"));
+    assert_eq!(stdout(output), "");
+}
+
+/// The models that the table has a row for.
+fn models(output: &Output) -> Vec<&str> {
+    let rows = stdout(output).split('\n').skip(2).take_while(|row| !row.starts_with("--"));
+    rows.filter_map(|row| row.split_whitespace().next()).collect()
+}
+
+/// Words drawn from sixty, eight in a line.
+fn random_text(words: usize, mut seed: u32) -> String {
+    let mut word = |i| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        format!("w{}{}", (seed >> 16) % 60, if i % 8 == 7 { '\n' } else { ' ' })
+    };
+    (0..words).map(&mut word).collect()
+}
+
+/// Waits until `path` is there, at most half a minute.
+fn wait_for(path: &Path, run: &mut Child) {
+    let start = Instant::now();
+    while !path.exists() {
+        if start.elapsed() > Duration::from_secs(30) {
+            run.kill().unwrap();
+            panic!("no {} after half a minute", path.display());
+        }
+        sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn every_word_of_the_validation_text_is_scored() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    folder.write_part("train", &random_text(2400, 1));
+    // 800 tokens are 20 streams of 39 predictions. In the other text the second half of each is
+    // unknown, which is past the only whole window.
+    let text = random_text(799, 3).replace('\n', " ");
+    let words = text.split_whitespace().enumerate();
+    let other: Vec<&str> =
+        words.map(|(i, word)| if i % 39 >= 22 { "unseen" } else { word }).collect();
+    let [known, unknown] = [text.as_str(), &other.join(" ")].map(|text| {
+        folder.write_part("valid", text);
+        assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding full"));
+        folder.metrics("out/full/metrics.jsonl")[0]["valid_perplexity"].as_f64().unwrap()
+    });
+    assert!(unknown > 1.2 * known, "{unknown} is not far above {known}");
+}
+
+#[test]
+fn a_byte_order_mark_changes_nothing() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    let results = || {
+        assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding full"));
+        let epoch = folder.metrics("out/full/metrics.jsonl").remove(0);
+        ["train_perplexity", "valid_perplexity"].map(|key| epoch[key].clone())
+    };
+    let plain = results();
+    for part in ["train", "valid", "test"] {
+        let text = fs::read_to_string(folder.at(&format!("data/{part}.txt"))).unwrap();
+        folder.write_part(part, &format!("\u{feff}{text}"));
+    }
+    assert_eq!(results(), plain);
+}
+
+#[test]
+fn a_text_that_is_too_short_is_refused_in_words() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    folder.write_part("train", &"a b c d e f g h\n".repeat(3));
+    assert_refused(
+        &folder.run(&program, ""),
+        "training text: 27 words, expected at least 420 for preset tiny (20 streams of 21 words)",
+    );
+}
+
+#[test]
+fn short_texts_to_validate_and_test_on_will_do() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    folder.write_part("valid", "a b c d e f g h\n".repeat(3).as_str());
+    folder.write_part("test", "a\n");
+    assert_succeeded(&folder.run(&program, "--epochs 1 --embedding full"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_broken_link_is_named() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    let link = folder.at("data/train.txt");
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", &link).unwrap();
+    let message = "found a broken link to /nonexistent, expected a link to a text";
+    assert_refused(&folder.run(&program, ""), &format!("{}: {message}", link.display()));
+}
+
+#[test]
+fn names_in_the_way_are_refused_before_training() {
+    let Some(program) = program() else { return };
+    let file = "found a folder, expected a regular file, or nothing";
+    let taken = "found a file, expected a folder, or nothing";
+    for (folders, files, in_the_way, message) in [
+        ("out/result.json", "", "out/result.json", file),
+        ("out/sx/metrics.jsonl", "", "out/sx/metrics.jsonl", file),
+        ("out/sx/embedding.safetensors", "", "out/sx/embedding.safetensors", file),
+        ("out", "out/sx", "out/sx", taken),
+        (".", "out", "out", taken),
+        ("out", "out/earlier out/result.json", "out/earlier", taken),
+    ] {
+        let folder = Folder::new();
+        fs::create_dir_all(folder.at(folders)).unwrap();
+        files.split_whitespace().for_each(|file| fs::write(folder.at(file), "mine").unwrap());
+        assert_refused(
+            &folder.run_with_out(&program, "--embedding full,sx"),
+            &format!("{}: {message}", folder.at(in_the_way).display()),
+        );
+        for file in files.split_whitespace() {
+            assert_eq!(fs::read_to_string(folder.at(file)).unwrap(), "mine", "{file}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_without_room_is_refused_before_training() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    // No file may be larger than some KiB.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 10; exec \"$0\" \"$@\""]).arg(&program);
+    shell.args(folder.command_with_out(&program, "--embedding sx").get_args());
+    let output = shell.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).starts_with("error: ") && stderr(&output).lines().count() == 1);
+    assert!(stderr(&output).contains("File too large"), "{}", stderr(&output));
+    assert_eq!(folder.results(), [""; 0]);
+}
+
+#[test]
+fn earlier_results_are_moved() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding full,sx"));
+    let first =
+        ["full/metrics.jsonl", "result.json", "sx/embedding.safetensors", "sx/metrics.jsonl"];
+    assert_eq!(folder.results(), first);
+    let read = |name: &str| fs::read(folder.at("out").join(name)).unwrap();
+    let before = first.map(read);
+    for part in [".dpq-1-2.part", "vq/.dpq-1-2.part"] {
+        fs::create_dir_all(folder.at("out/vq")).unwrap();
+        fs::write(folder.at("out").join(part), "of a killed run").unwrap();
+    }
+
+    let again = folder.run_with_out(&program, "--epochs 1 --embedding sx --seed 7");
+    assert_succeeded(&again);
+    let earlier = folder.at("out/earlier/1");
+    let line = format!("earlier results moved to {}\n", earlier.display());
+    assert!(stderr(&again).starts_with(&line), "{}", stderr(&again));
+    let moved = first.map(|name| format!("earlier/1/{name}"));
+    assert_eq!(moved.each_ref().map(|name| read(name)), before);
+    let new = ["result.json", "sx/embedding.safetensors", "sx/metrics.jsonl"];
+    assert_eq!(folder.results(), [&moved[..], &new.map(String::from)].concat());
+
+    assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding full --quiet"));
+    let third = ["full/metrics.jsonl", "result.json"].map(String::from);
+    let second = new.map(|name| format!("earlier/2/{name}"));
+    assert_eq!(folder.results(), [&moved[..], &second, &third].concat());
+}
+
+#[test]
+fn a_killed_run_leaves_whole_files() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding full,sx"));
+    for milliseconds in [5, 20, 60, 150, 300, 500] {
+        let mut command =
+            folder.command_with_out(&program, "--epochs 8 --embedding sx,vq --seed 7");
+        let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        sleep(Duration::from_millis(milliseconds));
+        run.kill().unwrap();
+        run.wait().unwrap();
+        for name in folder.results() {
+            let path = format!("out/{name}");
+            if name.ends_with(".jsonl") {
+                assert!(!folder.metrics(&path).is_empty(), "{name}");
+            } else if name.ends_with(".safetensors") {
+                dpq::CompactEmbedding::<f32>::load(folder.at(&path)).unwrap();
+            } else if name.ends_with(".json") {
+                serde_json::from_slice::<Value>(&fs::read(folder.at(&path)).unwrap()).unwrap();
+            } else {
+                assert!(name.ends_with(".part"), "{name}");
+            }
+        }
+    }
+
+    // What killed runs were writing is gone after the next.
+    assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding full"));
+    assert!(!folder.results().iter().any(|name| name.ends_with(".part")));
+}
+
+#[test]
+fn a_killed_run_leaves_nothing_beside_an_earlier_one() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding sx"));
+    let first = folder.results();
+    folder.write_part("train", &random_text(60_000, 1));
+    let mut command = folder.command_with_out(&program, "--epochs 50 --embedding sx --seed 7");
+    let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Both runs have one of this name.
+    wait_for(&folder.at("out/earlier/1/sx/metrics.jsonl"), &mut run);
+    wait_for(&folder.at("out/sx/metrics.jsonl"), &mut run);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let results = folder.results();
+    let (earlier, new): (Vec<_>, Vec<_>) =
+        results.iter().partition(|name| name.starts_with("earlier/"));
+    let moved: Vec<String> = first.iter().map(|name| format!("earlier/1/{name}")).collect();
+    assert!(earlier.into_iter().eq(&moved), "{results:?}");
+    let whole: Vec<_> = new.iter().filter(|name| !name.ends_with(".part")).collect();
+    assert_eq!(whole, [&"sx/metrics.jsonl"]);
+}
+
+#[test]
+fn files_that_cannot_be_written_stop_neither_training_nor_the_table() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    folder.write_part("train", &random_text(60_000, 1));
+    let mut command = folder.command_with_out(&program, "--epochs 4 --embedding full,sx");
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Folders get in the way when training has begun.
+    wait_for(&folder.at("out/full/metrics.jsonl"), &mut run);
+    let names = ["result.json", "sx/embedding.safetensors", "sx/metrics.jsonl"];
+    let paths = names.map(|name| folder.at("out").join(name));
+    paths.iter().for_each(|path| fs::create_dir(path).unwrap());
+    let output = run.wait_with_output().unwrap();
+
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(models(&output), ["full", "sx"]);
+    let told: Vec<&str> =
+        stderr(&output).lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    for path in paths {
+        let path = path.to_str().unwrap();
+        assert!(told.iter().any(|line| line.contains(path)), "{told:?} without {path}");
+    }
+    assert_eq!(folder.metrics("out/full/metrics.jsonl").len(), 4);
+}
+
+#[test]
+fn a_model_that_fails_does_not_stop_the_others() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    // In single precision this is no normal number: gradients overflow.
+    let output =
+        folder.run_with_out(&program, "--epochs 1 --embedding sx,full --temperature 1e-39");
+    if stderr(&output).starts_with("error: temperature") {
+        println!("skipped: the temperature is refused");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(models(&output), ["full"]);
+    let last = stderr(&output).lines().last().unwrap();
+    assert!(last.starts_with("error: sx: step 1: "), "{last}");
+    assert_eq!(folder.results(), ["full/metrics.jsonl", "result.json"]);
+}
+
+#[test]
+fn a_reader_that_is_gone_stops_nothing() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    let mut command = folder.command_with_out(&program, "--epochs 1 --embedding full,sx");
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop((run.stdout.take(), run.stderr.take()));
+    // The table went nowhere, and that is a failure.
+    assert_eq!(run.wait().unwrap().code(), Some(1));
+    let files =
+        ["full/metrics.jsonl", "result.json", "sx/embedding.safetensors", "sx/metrics.jsonl"];
+    assert_eq!(folder.results(), files);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_terminal_stops_nothing() {
+    let Some(program) = program() else { return };
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let folder = Folder::new();
+    let mut command = folder.command_with_out(&program, "--epochs 1 --embedding full");
+    let output = command.stderr(full()).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(models(&output), ["full"]);
+    assert_eq!(folder.results(), ["full/metrics.jsonl", "result.json"]);
+
+    let folder = Folder::new();
+    let mut command = folder.command_with_out(&program, "--epochs 1 --embedding full --quiet");
+    let output = command.stdout(full()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).starts_with("error: the table could not be printed: "));
+    assert_eq!(folder.results(), ["full/metrics.jsonl", "result.json"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn no_folder_for_temporary_files_is_needed_with_out() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    let mut command = folder.command_with_out(&program, "--epochs 1 --embedding sx");
+    assert_succeeded(&command.env("TMPDIR", "/nonexistent").output().unwrap());
+    let mut command = folder.command(&program, "--epochs 1 --embedding sx");
+    let output = command.env("TMPDIR", "/nonexistent").output().unwrap();
+    assert_eq!(models(&output), ["sx"], "{}", stderr(&output));
+}
