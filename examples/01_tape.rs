@@ -52,7 +52,7 @@ fn main() -> dpq::Result<()> {
     println!("\nA second backward pass gives the same bits.");
 
     // ... and start anywhere, from any gradient: that of z, instead of the loss.
-    let from_z = tape.backward_from(&[(z, Tensor::from([[1.0]]))]);
+    let from_z = tape.backward_from(&[(z, Tensor::from([[1.0]]))])?;
     assert_eq!(from_z.dense(p[weight]).data(), x);
     println!("Started at z, it gives dz/dw = x = {:?}.", from_z.dense(p[weight]).data());
 

@@ -4,12 +4,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, with the offending value, what was expected, and where.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused to read or write `path`.
@@ -17,7 +18,7 @@ pub enum Error {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// A file is not what it should be.
     File {
@@ -67,6 +68,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// That the operating system refused to read or write `path`.
+    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Error {
+        Error::Io { path: path.into(), source: Arc::new(source) }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -77,11 +85,10 @@ impl fmt::Display for Error {
             Error::Config { name, value, expected } => {
                 write!(f, "{name} = {value}: expected {expected}")
             }
-            Error::Shape { shape, elements } => write!(
-                f,
-                "{elements} elements do not fill the shape {shape:?}, which holds {}",
-                shape.iter().product::<usize>()
-            ),
+            Error::Shape { shape, elements } => {
+                let held = shape.iter().map(|&n| n as f64).product::<f64>();
+                write!(f, "{elements} elements do not fill the shape {shape:?}, which holds {held}")
+            }
             Error::Id { id, vocabulary } => {
                 write!(f, "id {id} is outside the vocabulary: expected 0..{vocabulary}")
             }
@@ -98,7 +105,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Io { source, .. } => Some(source),
+            Error::Io { source, .. } => Some(&**source),
             _ => None,
         }
     }

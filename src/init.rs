@@ -2,7 +2,7 @@
 
 use crate::real::Real;
 use crate::rng::ChaCha8Rng;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{Shape, Tensor, assert_spread};
 
 /// How a parameter's elements are drawn before training.
 ///
@@ -33,10 +33,10 @@ impl Init {
     /// A tensor of start values.
     ///
     /// # Panics
-    /// If a bound or a standard deviation is negative or not finite.
+    /// If a bound or a standard deviation is negative or not finite, or the precision makes it 0.
     #[track_caller]
     pub fn draw<T: Real>(self, shape: impl Into<Shape>, rng: &mut ChaCha8Rng) -> Tensor<T> {
-        self.assert_valid();
+        self.assert_valid::<T>();
         let shape = shape.into();
         let [fan_in, fan_out] = fans(&shape);
         match self {
@@ -48,11 +48,12 @@ impl Init {
         }
     }
 
-    /// Panics at the caller's line if a bound or a standard deviation is negative or not finite.
+    /// Panics at the caller's line if a bound or a standard deviation is negative or not finite, or
+    /// the precision makes it 0.
     #[track_caller]
-    pub(crate) fn assert_valid(self) {
+    pub(crate) fn assert_valid<T: Real>(self) {
         if let Init::Uniform(size) | Init::Normal(size) = self {
-            assert!(size >= 0.0 && size.is_finite(), "{self:?}: expected 0 or a positive number");
+            assert_spread::<T>(&format!("{self:?}"), size);
         }
     }
 }
@@ -108,7 +109,9 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "Uniform(NaN): expected 0 or a positive number")]
+    #[should_panic(
+        expected = "Uniform(NaN): expected 0, or a positive number that the precision holds"
+    )]
     fn a_bound_that_is_no_number_panics() {
         draw(Init::Uniform(f64::NAN), &[2]);
     }

@@ -258,8 +258,7 @@ mod tensors {
     pub fn load_tensors(
         path: &Path,
     ) -> Result<(BTreeMap<String, StoredTensor>, BTreeMap<String, String>)> {
-        let bytes =
-            std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
         parse(&bytes).map_err(|error| Error::File {
             path: path.to_path_buf(),
             found: error.to_string(),

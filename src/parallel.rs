@@ -12,12 +12,16 @@ use std::ops::Range;
 ///
 /// The closure itself runs on one of them, so nothing waits for a hand-over. Without the feature
 /// `parallel`, or if the threads cannot be started, it runs on the caller's thread.
+///
+/// # Panics
+/// If `threads` is 0.
+#[track_caller]
 pub fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    assert!(threads > 0, "with_threads: 0 threads");
     #[cfg(feature = "parallel")]
     if let Ok(pool) = rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
         return pool.install(work);
     }
-    let _ = threads;
     work()
 }
 

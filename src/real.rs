@@ -55,6 +55,8 @@ pub trait Real:
     const ZERO: Self;
     /// One.
     const ONE: Self;
+    /// Not a number.
+    const NAN: Self;
 
     /// The nearest value to `x`.
     fn from_f64(x: f64) -> Self;
@@ -81,6 +83,7 @@ pub trait Real:
 impl Real for f32 {
     const ZERO: f32 = 0.0;
     const ONE: f32 = 1.0;
+    const NAN: f32 = f32::NAN;
 
     #[inline(always)]
     fn from_f64(x: f64) -> f32 {
@@ -111,6 +114,7 @@ impl Real for f32 {
 impl Real for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
+    const NAN: f64 = f64::NAN;
 
     #[inline(always)]
     fn from_f64(x: f64) -> f64 {

@@ -55,7 +55,7 @@ impl Layer {
         let embedded = self.embedding.forward(&p, &self.ids);
         let mut seeds = vec![(embedded.rows, self.upstream.clone())];
         seeds.extend(embedded.regulariser.map(|regulariser| (regulariser, Tensor::scalar(1.0))));
-        let grads = self.tape.backward_from(&seeds).into_params();
+        let grads = self.tape.backward_from(&seeds).expect("ids in range").into_params();
         self.tape.reset();
         then(&mut self.params, &grads);
     }

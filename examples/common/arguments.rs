@@ -138,7 +138,7 @@ impl Preset {
             batch: 20,
             steps: 20,
             epochs: 3,
-            schedule: Schedule { learning_rate: 1.0, constant: 2, decay: 0.5 },
+            schedule: Schedule::new(1.0, 2, 0.5),
             clip: 5.0,
             dpq: DpqConfig::sx(8, 16),
             seed: 0,
@@ -149,7 +149,7 @@ impl Preset {
             width: 200,
             model: LanguageModelConfig { layers: 2, hidden: 200, dropout: 0.0 },
             epochs: 15,
-            schedule: Schedule { learning_rate: 1.0, constant: 4, decay: 0.5 },
+            schedule: Schedule::new(1.0, 4, 0.5),
             clip: 3.0,
             dpq: DpqConfig::sx(25, 32),
             ..tiny
@@ -161,7 +161,7 @@ impl Preset {
             init: 0.05,
             steps: 35,
             epochs: 35,
-            schedule: Schedule { learning_rate: 1.0, constant: 6, decay: 0.8 },
+            schedule: Schedule::new(1.0, 6, 0.8),
             clip: 5.0,
             ..small
         };
@@ -170,7 +170,7 @@ impl Preset {
             width: 1500,
             model: LanguageModelConfig { layers: 2, hidden: 1500, dropout: 0.65 },
             init: 0.04,
-            schedule: Schedule { learning_rate: 1.0, constant: 14, decay: 1.0 / 1.15 },
+            schedule: Schedule::new(1.0, 14, 1.0 / 1.15),
             clip: 10.0,
             dpq: DpqConfig::sx(50, 16),
             ..medium

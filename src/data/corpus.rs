@@ -150,7 +150,7 @@ fn find_part(folder: &Path, part: &str) -> Result<PathBuf> {
 /// The names of the regular files in `folder`, sorted, and of the links that lead nowhere. Those that
 /// are not Unicode are left out.
 fn file_names(folder: &Path) -> Result<Vec<String>> {
-    let io = |source| Error::Io { path: folder.to_owned(), source };
+    let io = |source| Error::io(folder, source);
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;

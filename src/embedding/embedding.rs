@@ -1,11 +1,28 @@
 //! The trait of embeddings.
 
+use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::real::Real;
 use crate::tape::{Bound, Var};
 
 /// How embeddings start unless their scope says otherwise.
 pub(crate) const EMBEDDING_INIT: Init = Init::Uniform(0.1);
+
+/// Checks the sizes of a table of embeddings: ids have 32 bits, and a table has to be addressable.
+pub(crate) fn check_sizes(vocabulary: usize, width: usize) -> Result<()> {
+    let refuse = |name, value: usize, expected: String| {
+        Err(Error::Config { name, value: value.to_string(), expected })
+    };
+    let most = isize::MAX as usize / 8;
+    if !(1..=most).contains(&width) {
+        return refuse("width", width, format!("1 to {most}"));
+    }
+    let most = (most / width).min(1 << 32);
+    if !(1..=most).contains(&vocabulary) {
+        return refuse("vocabulary", vocabulary, format!("1 to {most} rows of width {width}"));
+    }
+    Ok(())
+}
 
 /// Gives every id of a vocabulary a row of numbers. Models hold one as `Box<dyn Embedding<T>>`, so
 /// that another one changes one line.

@@ -1,6 +1,6 @@
 //! The full table.
 
-use super::embedding::{EMBEDDING_INIT, Embedded, Embedding};
+use super::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_sizes};
 use crate::ops::Ids;
 use crate::params::{ParamId, Scope};
 use crate::real::Real;
@@ -19,9 +19,12 @@ impl FullEmbedding {
     /// Adds the table `weight`, uniform in +-0.1 unless the scope says otherwise.
     ///
     /// # Panics
-    /// If the scope has a `weight` already.
+    /// If the vocabulary or the width is 0 or too large, or the scope has a `weight` already.
     #[track_caller]
     pub fn new<T: Real>(mut scope: Scope<'_, T>, vocabulary: usize, width: usize) -> Self {
+        if let Err(error) = check_sizes(vocabulary, width) {
+            panic!("embedding: {error}");
+        }
         let table = scope.weight("weight", [vocabulary, width], EMBEDDING_INIT);
         FullEmbedding { table, vocabulary, width, padding: None }
     }

@@ -3,6 +3,6 @@
 mod embedding;
 mod full;
 
-pub(crate) use embedding::EMBEDDING_INIT;
+pub(crate) use embedding::{EMBEDDING_INIT, check_sizes};
 pub use embedding::{Embedded, Embedding};
 pub use full::FullEmbedding;

@@ -1,5 +1,6 @@
 //! Differences of the frozen function near the base point.
 
+use crate::error::Result;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -15,6 +16,8 @@ pub(super) struct Differences<'a> {
     tape: Tape<f64>,
     run: Run<'a>,
     pub(super) base: &'a [Tensor<f64>],
+    /// The relative error of one rounding.
+    rounding: f64,
     /// The output at the base point.
     middle: Vec<f64>,
 }
@@ -37,13 +40,18 @@ impl Slope {
 }
 
 impl<'a> Differences<'a> {
-    pub(super) fn new(tape: Tape<f64>, run: Run<'a>, base: &'a [Tensor<f64>]) -> Self {
-        let mut differences = Differences { tape, run, base, middle: Vec::new() };
-        differences.middle = differences.evaluate(&[]);
-        differences
+    pub(super) fn new(
+        tape: Tape<f64>,
+        run: Run<'a>,
+        base: &'a [Tensor<f64>],
+        rounding: f64,
+    ) -> Result<Self> {
+        let mut differences = Differences { tape, run, base, rounding, middle: Vec::new() };
+        differences.middle = differences.evaluate(&[])?;
+        Ok(differences)
     }
 
-    fn evaluate(&mut self, steps: &[(usize, usize, f64)]) -> Vec<f64> {
+    fn evaluate(&mut self, steps: &[(usize, usize, f64)]) -> Result<Vec<f64>> {
         let mut values = self.base.to_vec();
         for &(input, i, step) in steps {
             values[input].data_mut()[i] += step;
@@ -51,7 +59,8 @@ impl<'a> Differences<'a> {
         self.tape.reset();
         self.tape.replay_frozen();
         let (_, y) = (self.run)(&self.tape, &values);
-        y.value().data().to_vec()
+        self.tape.check()?;
+        Ok(y.value().data().to_vec())
     }
 
     /// Along the direction whose step of length h is `tangent(h)`.
@@ -59,9 +68,9 @@ impl<'a> Differences<'a> {
         &mut self,
         tangent: &dyn Fn(f64) -> Vec<(usize, usize, f64)>,
         h: f64,
-    ) -> Slope {
-        let [near_up, near_down, up, down] =
-            [h / 2.0, -h / 2.0, h, -h].map(|step| self.evaluate(&tangent(step)));
+    ) -> Result<Slope> {
+        let mut at = |step: f64| self.evaluate(&tangent(step));
+        let [near_up, near_down, up, down] = [at(h / 2.0)?, at(-h / 2.0)?, at(h)?, at(-h)?];
         let (middle, n) = (&self.middle, self.middle.len());
         let gap = |up: &[f64], down: &[f64], h: f64| -> Vec<f64> {
             (0..n).map(|k| (up[k] - 2.0 * middle[k] + down[k]).abs() / h).collect()
@@ -70,11 +79,11 @@ impl<'a> Differences<'a> {
             let (wide, narrow) = ((up[k] - down[k]) / (2.0 * h), (near_up[k] - near_down[k]) / h);
             (4.0 * narrow - wide) / 3.0
         };
-        Slope {
+        Ok(Slope {
             central: (0..n).map(extrapolated).collect(),
             gaps: [gap(&up, &down, h), gap(&near_up, &near_down, h / 2.0)],
-            noise: NOISE * f64::EPSILON * scale_or_zero(middle) / h,
-        }
+            noise: NOISE * self.rounding * scale_or_zero(middle) / h,
+        })
     }
 }
 

@@ -3,11 +3,11 @@
 //! The base point is recorded once, in `f64`; every discrete choice and stopped value on the way
 //! is [frozen](crate::Tape::freeze). The analytic Jacobian, one backward pass per output element,
 //! is then compared with central differences of the frozen function. Large Jacobians are compared
-//! by random projections instead.
+//! by random projections instead. An error that an op reports to the tape fails the check.
 //!
 //! The error of an entry is |a - n| / max(|a|, |n|, m, noise / tolerance), where m is the largest
 //! entry of that input's Jacobian and noise = [`NOISE`] eps max|y| / h the rounding of the
-//! difference itself.
+//! difference itself, with eps the [relative error of one rounding](Gradcheck::rounding).
 
 mod report;
 mod differences;

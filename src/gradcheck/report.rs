@@ -1,5 +1,6 @@
 //! What a check found, and how it is printed.
 
+use crate::error::Error;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -8,7 +9,7 @@ use std::fmt;
 pub struct Entry {
     /// Which input: its number, or the parameter's name.
     pub input: String,
-    /// Which element of it; `None` for a projection over all inputs.
+    /// Which element of it; `None` for a random projection over all inputs.
     pub index: Option<Vec<usize>>,
     /// Which element of the output; `None` for a projection.
     pub output: Option<Vec<usize>>,
@@ -23,6 +24,8 @@ pub struct Entry {
 /// What a check found.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// The error that the tape was told at the base point or beside it: nothing is compared then.
+    pub fault: Option<Error>,
     /// The entry with the largest error, where anything was compared.
     pub worst: Option<Entry>,
     /// Coordinates at which the function has a kink, so that it has no derivative to compare.
@@ -49,9 +52,11 @@ impl Report {
         }
     }
 
-    /// Every derivative agrees, there is no kink, and the pass can be repeated.
+    /// Every derivative agrees, there is no kink, the pass can be repeated, and no op reported an
+    /// error.
     pub fn is_ok(&self) -> bool {
-        self.error() <= self.tolerance && self.kinks.is_empty() && self.repeatable
+        let agree = self.error() <= self.tolerance;
+        agree && self.kinks.is_empty() && self.repeatable && self.fault.is_none()
     }
 
     /// Panics with the report unless [`is_ok`](Report::is_ok); returns it otherwise.
@@ -80,6 +85,9 @@ impl fmt::Display for Entry {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(fault) = &self.fault {
+            return write!(f, "the pass failed: {fault}");
+        }
         if let Some(kink) = self.kinks.first() {
             writeln!(f, "not differentiable here, {} times, first at {kink}", self.kinks.len())?;
         }

@@ -113,10 +113,11 @@
 //!     let x = tape.leaf(x);
 //!     let y = x.batch_norm(1e-3).0;
 //!     let seed = Tensor::from_fn(y.shape(), |i| i as f64);
-//!     tape.backward_from(&[(y, seed)]).dense(x)
+//!     tape.backward_from(&[(y, seed)]).map(|grads| grads.dense(x))
 //! };
-//! assert_eq!(gradient(Tensor::from([[1.0, 5.0]])).data(), [0.0, 0.0]);
-//! assert_ne!(gradient(Tensor::from([[1.0, 5.0], [2.0, 3.0], [4.0, 4.0]])).data(), [0.0; 6]);
+//! assert_eq!(gradient(Tensor::from([[1.0, 5.0]]))?.data(), [0.0, 0.0]);
+//! assert_ne!(gradient(Tensor::from([[1.0, 5.0], [2.0, 3.0], [4.0, 4.0]]))?.data(), [0.0; 6]);
+//! # Ok::<(), dpq::Error>(())
 //! ```
 //!
 //! Repeated ids couple rows as well: one row of the table moves all its occurrences, and a rule that

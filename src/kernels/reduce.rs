@@ -3,9 +3,10 @@
 use super::dispatch::dispatch;
 use super::elementwise::{CHUNK, add};
 use super::vector::load_end;
-use crate::parallel::{self, Order, chunks};
+use crate::parallel::{self, Order, Rows, chunks};
 use crate::real::Real;
 use fearless_simd::{Simd, prelude::*};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The sum of all elements. Pieces of [`CHUNK`] elements are added up in double precision.
 pub(crate) fn sum<T: Real>(x: &[T]) -> T {
@@ -41,6 +42,38 @@ pub(crate) fn dot_of_chunk<S: Simd, T: Real>(simd: S, a: &[T], b: &[T]) -> T {
         #[inline(always)]
         |sum, a, b| a.mul_add(b, sum),
     )
+}
+
+/// The largest |x\[i\]|, 0 of none; NaN if an element is infinite or NaN.
+pub(crate) fn largest<T: Real>(x: &[T]) -> f64 {
+    // Numbers that are not negative are in the order of their bits, and NaN is above them.
+    let largest = AtomicU64::new(0);
+    parallel::for_each(Order::Forward, Rows::new(x.len(), CHUNK), |_, range| {
+        let of_chunk = dispatch!(|simd| largest_of_chunk(simd, &x[range])).to_f64();
+        largest.fetch_max(of_chunk.abs().to_bits(), Ordering::Relaxed);
+    });
+    f64::from_bits(largest.into_inner())
+}
+
+#[inline(always)]
+fn largest_of_chunk<S: Simd, T: Real>(simd: S, x: &[T]) -> T {
+    let zero = T::Wide::<S>::splat(simd, T::ZERO);
+    // x - x is 0 of a finite x and NaN of any other, which a maximum might pass over.
+    let (mut largest, mut odd) = ([zero; 2], [zero; 2]);
+    let mut vectors = x.chunks_exact(2 * T::LANES);
+    for x in &mut vectors {
+        for v in 0..2 {
+            let x = T::Wide::<S>::from_slice(simd, &x[v * T::LANES..][..T::LANES]);
+            largest[v] = largest[v].max(x.abs());
+            odd[v] += x - x;
+        }
+    }
+    for x in vectors.remainder().chunks(T::LANES) {
+        let x = load_end::<S, T>(simd, x, T::ZERO);
+        largest[0] = largest[0].max(x.abs());
+        odd[0] += x - x;
+    }
+    largest[0].max(largest[1]).reduce_max() + (odd[0] + odd[1]).reduce_sum()
 }
 
 /// Four vectors of partial sums, added up at the end.
@@ -246,6 +279,26 @@ mod tests {
                         "{sizes:?} at {level}"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_of_every_remainder_and_what_is_not_finite_wherever_it_is() {
+        for n in [0, 1, 15, 16, 40, 70_000] {
+            let mut x: Vec<f32> = (0..n).map(|i| ((i * 7919 % 1000) as f32) - 700.0).collect();
+            let expected = x.iter().fold(0.0, |m: f32, x| m.max(x.abs()));
+            for (level, found) in at_each(|| largest(&x)) {
+                assert_eq!(found, f64::from(expected), "{n} at {level}");
+            }
+            for (place, bad) in
+                (0..n).step_by(1 + n / 50).zip([f32::NAN, f32::NEG_INFINITY].iter().cycle())
+            {
+                let good = std::mem::replace(&mut x[place], *bad);
+                for (level, found) in at_each(|| largest(&x)) {
+                    assert!(found.is_nan(), "{bad} at {place} of {n}, {level}");
+                }
+                x[place] = good;
             }
         }
     }

@@ -93,7 +93,8 @@ impl<T: Real> LanguageModel<T> {
     /// Predicts every word of a window from the words before it.
     ///
     /// # Panics
-    /// If the state is of another batch size.
+    /// If the window's inputs or targets are not as many as its steps times its batch, or the state is
+    /// of another batch size.
     #[track_caller]
     pub fn forward<'t>(
         &self,
@@ -101,14 +102,21 @@ impl<T: Real> LanguageModel<T> {
         window: &Window,
         state: &LstmState<T>,
     ) -> Pass<'t, T> {
-        let embedded = self.embedding.forward(p, &window.inputs);
-        let x = embedded.rows.reshape([window.steps, window.batch, self.embedding.width()]);
+        let Window { inputs, targets, steps, batch } = window;
+        assert!(
+            [inputs.len(), targets.len()] == [steps * batch; 2],
+            "language model: {} inputs and {} targets in a window of {steps} steps and batch {batch}",
+            inputs.len(),
+            targets.len()
+        );
+        let embedded = self.embedding.forward(p, inputs);
+        let x = embedded.rows.reshape([*steps, *batch, self.embedding.width()]);
         let (mut h, state) = self.lstm.forward(p, x, &state.on(p.tape));
         if p.training {
             h = h.dropout(self.dropout, &self.purpose);
         }
-        let mean = h.linear_cross_entropy(p[self.weight], p[self.bias], &window.targets);
-        let loss = mean * T::from_usize(window.steps);
+        let mean = h.linear_cross_entropy(p[self.weight], p[self.bias], targets);
+        let loss = mean * T::from_usize(*steps);
         let objective = embedded.regulariser.map_or(loss, |regulariser| loss + regulariser);
         Pass { objective, cross_entropy: mean.value().item(), state: state.detach() }
     }

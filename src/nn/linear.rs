@@ -30,20 +30,20 @@ impl Linear {
     /// Adds `weight`, Glorot uniform unless the scope says otherwise, and `bias`, 0.
     ///
     /// # Panics
-    /// If the scope has parameters of these names already.
+    /// If there are no inputs or outputs, or the scope has parameters of these names already.
     #[track_caller]
     pub fn new<T: Real>(mut scope: Scope<'_, T>, inputs: usize, outputs: usize) -> Self {
-        let weight = scope.weight("weight", [inputs, outputs], Init::Glorot);
+        let weight = weight(&mut scope, inputs, outputs);
         Linear { weight, bias: Some(scope.add("bias", Tensor::zeros([outputs]))) }
     }
 
     /// Adds `weight` alone: y = x W.
     ///
     /// # Panics
-    /// If the scope has a `weight` already.
+    /// If there are no inputs or outputs, or the scope has a `weight` already.
     #[track_caller]
     pub fn without_bias<T: Real>(mut scope: Scope<'_, T>, inputs: usize, outputs: usize) -> Self {
-        Linear { weight: scope.weight("weight", [inputs, outputs], Init::Glorot), bias: None }
+        Linear { weight: weight(&mut scope, inputs, outputs), bias: None }
     }
 
     /// W, inputs x outputs.
@@ -68,4 +68,10 @@ impl Linear {
             None => y,
         }
     }
+}
+
+#[track_caller]
+fn weight<T: Real>(scope: &mut Scope<'_, T>, inputs: usize, outputs: usize) -> ParamId {
+    assert!(inputs > 0 && outputs > 0, "linear: {inputs} inputs and {outputs} outputs");
+    scope.weight("weight", [inputs, outputs], Init::Glorot)
 }

@@ -331,7 +331,8 @@ impl Lstm {
     /// scope says otherwise, biases 0.
     ///
     /// # Panics
-    /// If the scope has parameters of these names already.
+    /// If there are no inputs, units or layers, or more than 2^31, or the scope has parameters of
+    /// these names already.
     #[track_caller]
     pub fn new<T: Real>(
         mut scope: Scope<'_, T>,
@@ -339,6 +340,9 @@ impl Lstm {
         hidden: usize,
         layers: usize,
     ) -> Lstm {
+        for (name, n) in [("inputs", inputs), ("hidden units", hidden), ("layers", layers)] {
+            assert!((1..=1 << 31).contains(&n), "lstm: {n} {name}: expected 1 to 2^31");
+        }
         let init = Init::Uniform(1.0 / (hidden as f64).sqrt());
         let (mut added, mut width) = (Vec::new(), inputs);
         for layer in 0..layers {
@@ -440,7 +444,7 @@ mod tests {
         let (fused, composed) = (lstm(x, state, weights), lstm_composed(x, state, weights));
         let seeds = |outputs: [Var<'_, f64>; 3]| {
             let seed = |y: Var<'_, f64>| Tensor::from_fn(y.shape(), |i| (i as f64 * 0.37).cos());
-            tape.backward_from(&outputs.map(|y| (y, seed(y))))
+            tape.backward_from(&outputs.map(|y| (y, seed(y)))).unwrap()
         };
         let (grads, expected) = (seeds(fused), seeds(composed));
         let close = |a: &Tensor<f64>, b: &Tensor<f64>| {

@@ -42,14 +42,20 @@ fn column_means(rows: usize, columns: usize, f: impl Fn(usize, usize) -> f64) ->
     sums.iter().enumerate().map(|(j, sum)| f(0, j) + sum / rows as f64).collect()
 }
 
+#[track_caller]
+pub(super) fn assert_eps(op: &str, eps: f64) {
+    assert!(eps >= 0.0 && eps.is_finite(), "{op}: eps {eps}: expected 0 or a positive number");
+}
+
 impl<'t, T: Real> Var<'t, T> {
     /// y\[i, j\] = (x\[i, j\] - mean\[j\]) / sqrt(var\[j\] + eps), with the statistics over all rows
     /// i, which are returned as well. The gradient flows through them.
     ///
     /// # Panics
-    /// If there are no rows or no columns.
+    /// If there are no rows or no columns, or `eps` is negative or not finite.
     #[track_caller]
     pub fn batch_norm(self, eps: f64) -> (Var<'t, T>, BatchStatistics<T>) {
+        assert_eps("batch_norm", eps);
         let x = self.value();
         let (rows, columns) = x.shape().as_matrix();
         assert!(rows * columns > 0, "batch_norm of nothing: shape {:?}", x.shape());

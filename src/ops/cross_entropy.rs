@@ -79,6 +79,11 @@ fn mean<T: Real>(losses: &[T]) -> f64 {
     losses.iter().map(|loss| loss.to_f64()).sum::<f64>() / losses.len() as f64
 }
 
+/// The loss, NaN where a target is outside the classes.
+fn scalar_loss<T: Real>(loss: f64, valid: bool) -> Tensor<T> {
+    Tensor::scalar(if valid { T::from_f64(loss) } else { T::NAN })
+}
+
 #[track_caller]
 fn assert_rows(op: &str, shape: Shape, targets: &[u32]) {
     let (rows, classes) = shape.as_matrix();
@@ -96,7 +101,7 @@ impl<'t, T: Real> Var<'t, T> {
     pub fn cross_entropy(self, targets: &[u32]) -> Var<'t, T> {
         let (tape, x) = (self.tape(), self.value());
         assert_rows("cross_entropy", x.shape(), targets);
-        let targets = checked_targets(tape, targets, x.shape().as_matrix().1);
+        let (targets, valid) = checked_targets(tape, targets, x.shape().as_matrix().1);
         let mut slope = tape.uninit(x.shape());
         slope.data_mut().copy_from_slice(x.data());
         let pool = &tape.pools().values;
@@ -106,7 +111,7 @@ impl<'t, T: Real> Var<'t, T> {
             true => rated.loss_and_gradient(pool).0,
             false => rated.loss(pool),
         };
-        let [y] = tape.record(CrossEntropy { slope }, &[self], [Tensor::scalar(T::from_f64(loss))]);
+        let [y] = tape.record(CrossEntropy { slope }, &[self], [scalar_loss(loss, valid)]);
         y
     }
 }
@@ -146,7 +151,7 @@ impl<'t, T: Real> Var<'t, T> {
         );
         let classes = wv.shape()[1];
         assert_rows("linear_cross_entropy", [rows, classes].into(), targets);
-        let targets = checked_targets(tape, targets, classes);
+        let (targets, valid) = checked_targets(tape, targets, classes);
         let pool = &tape.pools().values;
         let mut slope = tape.uninit([rows, classes]);
         let (left, right) =
@@ -158,7 +163,7 @@ impl<'t, T: Real> Var<'t, T> {
             false => (rated.loss(pool), pool.take(0)),
         };
         let op = LinearCrossEntropy { slope, sums };
-        let [y] = tape.record(op, &[self, w, b], [Tensor::scalar(T::from_f64(loss))]);
+        let [y] = tape.record(op, &[self, w, b], [scalar_loss(loss, valid)]);
         y
     }
 }

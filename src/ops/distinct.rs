@@ -22,6 +22,8 @@ pub(crate) struct Distinct {
     positions: Buffer<u32>,
     /// Where in `positions` those of each distinct id end.
     ends: Buffer<u32>,
+    /// The positions whose ids are outside the table. Elsewhere they count as id 0.
+    outside: Vec<usize>,
 }
 
 impl Distinct {
@@ -29,11 +31,13 @@ impl Distinct {
     /// then fails, and count as 0 until it does.
     pub(crate) fn new<T: Real>(tape: &Tape<T>, ids: Ids<'_>, height: usize) -> Distinct {
         let (pool, padding) = (&tape.pools().ids, ids.padding);
+        let outside = |i: &usize| ids.ids[*i] as usize >= height;
+        let outside = (0..ids.ids.len()).filter(outside).collect();
         let ids = checked(tape, ids.ids, height);
         let firsts = first_occurrences(pool, &ids);
         let (distinct, live, slots) = number(pool, &ids, &firsts, padding);
         let (positions, ends) = group(pool, &slots, distinct.len());
-        Distinct { ids: distinct, live, slots, positions, ends }
+        Distinct { ids: distinct, live, slots, positions, ends, outside }
     }
 
     /// The distinct ids that are not padding.
@@ -46,6 +50,14 @@ impl Distinct {
     #[inline(always)]
     pub(crate) fn total(&self) -> usize {
         if self.live == 0 { 0 } else { self.ends[self.live - 1] as usize }
+    }
+
+    /// Makes the rows of ids outside the table NaN: nothing that could be taken for a result.
+    pub(crate) fn spoil_outside<T: Real>(&self, rows: &mut Tensor<T>) {
+        let width = rows.shape().as_matrix().1;
+        for &i in &self.outside {
+            rows.data_mut()[i * width..][..width].fill(T::NAN);
+        }
     }
 
     /// The row of distinct id `u` in a table.

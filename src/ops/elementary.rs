@@ -220,7 +220,7 @@ mod tests {
         let tape = Tape::new();
         let x = tape.leaf(Tensor::from(points));
         let y = f(x);
-        let grads = tape.backward_from(&[(y, Tensor::full([N], 1.0))]);
+        let grads = tape.backward_from(&[(y, Tensor::full([N], 1.0))]).unwrap();
         (y.value().data().to_vec(), grads.dense(x).data().to_vec())
     }
 

@@ -36,18 +36,20 @@ impl<'a, I: AsRef<[u32]> + ?Sized> From<&'a I> for Ids<'a> {
 }
 
 /// The ids as they are, but 0 for those outside `0..vocabulary`, which are reported to the tape: the
-/// pass then fails.
-pub(crate) fn checked<T: Real>(tape: &Tape<T>, ids: &[u32], vocabulary: usize) -> Buffer<u32> {
+/// pass then fails, and what depends on them is to be NaN, for those who do not ask the tape.
+pub(super) fn checked<T: Real>(tape: &Tape<T>, ids: &[u32], vocabulary: usize) -> Buffer<u32> {
     below(tape, ids, vocabulary, |id| Error::Id { id, vocabulary })
 }
 
-/// The same for targets and their classes.
+/// The same for targets and their classes; and whether all are inside.
 pub(super) fn checked_targets<T: Real>(
     tape: &Tape<T>,
     targets: &[u32],
     classes: usize,
-) -> Buffer<u32> {
-    below(tape, targets, classes, |target| Error::Target { target, classes })
+) -> (Buffer<u32>, bool) {
+    let checked = below(tape, targets, classes, |target| Error::Target { target, classes });
+    let all = checked[..] == *targets;
+    (checked, all)
 }
 
 fn below<T: Real>(

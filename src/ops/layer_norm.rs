@@ -1,5 +1,6 @@
 //! Layer normalisation over the last axis, without scale and offset.
 
+use super::batch_norm::assert_eps;
 use crate::kernels::elementwise::{map, zip};
 use crate::kernels::reduce::sum_f64;
 use crate::real::Real;
@@ -12,8 +13,12 @@ impl<'t, T: Real> Var<'t, T> {
     /// them. An `eps` of 0 divides by 0 where all elements of a row are equal.
     ///
     /// Scale and offset are a product and a sum: `x.layer_norm(1e-5) * scale + offset`.
+    ///
+    /// # Panics
+    /// If `eps` is negative or not finite.
     #[track_caller]
     pub fn layer_norm(self, eps: f64) -> Var<'t, T> {
+        assert_eps("layer_norm", eps);
         let (tape, x) = (self.tape(), self.value());
         let (rows, width) = x.shape().as_matrix();
         let mut y = tape.uninit(x.shape());

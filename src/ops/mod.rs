@@ -51,7 +51,6 @@ mod straight_through;
 pub use batch_norm::BatchStatistics;
 pub(crate) use distinct::{Distinct, sum_rows};
 pub use ids::Ids;
-pub(crate) use ids::checked;
 pub use shape::{concat, stack};
 pub use straight_through::one_hot;
 

@@ -7,7 +7,7 @@ use crate::tape::{Context, Op, Var};
 
 impl<'t, T: Real> Var<'t, T> {
     /// y\[i\] = x\[ids\[i\]\], rows of a matrix. One id may be [padding](Ids): its row gets no gradient.
-    /// An id outside the matrix is an error that the tape reports.
+    /// An id outside the matrix is an error that the tape reports; its row is NaN.
     ///
     /// # Panics
     /// If x is no matrix.
@@ -19,6 +19,11 @@ impl<'t, T: Real> Var<'t, T> {
         };
         let distinct = Distinct::new(self.tape(), ids.into(), height);
         let mut y = self.tape().uninit([distinct.slots.len(), width]);
+        if height == 0 && !distinct.slots.is_empty() {
+            // No row to read, not even for ids outside.
+            y.data_mut().fill(T::NAN);
+            return self.tape().constant(y);
+        }
         let rows = y.data_mut();
         let mut copy = |u: usize, row: &[T]| {
             for &i in distinct.positions(u) {
@@ -32,6 +37,7 @@ impl<'t, T: Real> Var<'t, T> {
             let row = || distinct.row(live, &x).to_vec();
             copy(live, &self.tape().freeze("padding", &[width], row));
         }
+        distinct.spoil_outside(&mut y);
         let [y] = self.tape().record(GatherRows { distinct }, &[self], [y]);
         y
     }

@@ -1,6 +1,8 @@
 //! Adam and AdamW.
 
-use super::optimizer::{Group, Groups, Optimizer, assert_fraction, assert_not_negative};
+use super::optimizer::{
+    Group, Groups, Optimizer, assert_fraction, assert_learning_rate, assert_not_negative,
+};
 use crate::error::Result;
 use crate::params::{ParamId, Params};
 use crate::real::Real;
@@ -39,7 +41,7 @@ pub struct Adam<T: Real> {
     betas: [f64; 2],
     eps: f64,
     decoupled: bool,
-    groups: Groups,
+    groups: Groups<T>,
     /// `adam.step`, and for every trained parameter `adam.mean.NAME`, m, and `adam.square.NAME`, v.
     state: Params<T>,
     steps: Option<ParamId>,
@@ -53,7 +55,7 @@ impl<T: Real> Adam<T> {
     /// If the learning rate is negative or not finite.
     #[track_caller]
     pub fn new(learning_rate: f64) -> Self {
-        assert_not_negative("learning rate", learning_rate);
+        assert_not_negative::<T>("learning rate", learning_rate);
         Adam {
             learning_rate,
             betas: [0.9, 0.999],
@@ -82,8 +84,8 @@ impl<T: Real> Adam<T> {
     #[must_use]
     #[track_caller]
     pub fn betas(self, beta1: f64, beta2: f64) -> Self {
-        assert_fraction("beta1", beta1);
-        assert_fraction("beta2", beta2);
+        assert_fraction::<T>("beta1", beta1);
+        assert_fraction::<T>("beta2", beta2);
         Adam { betas: [beta1, beta2], ..self }
     }
 
@@ -94,7 +96,8 @@ impl<T: Real> Adam<T> {
     #[must_use]
     #[track_caller]
     pub fn eps(self, eps: f64) -> Self {
-        assert!(eps > 0.0 && eps.is_finite(), "eps {eps}: expected a positive number");
+        assert!(eps != 0.0, "eps 0: expected a positive number");
+        assert_not_negative::<T>("eps", eps);
         Adam { eps, ..self }
     }
 
@@ -105,7 +108,7 @@ impl<T: Real> Adam<T> {
     #[must_use]
     #[track_caller]
     pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-        assert_not_negative("weight decay", weight_decay);
+        assert_not_negative::<T>("weight decay", weight_decay);
         self.groups.own.weight_decay = weight_decay;
         self
     }
@@ -161,7 +164,17 @@ struct Factors<T> {
 impl<T: Real> Optimizer<T> for Adam<T> {
     #[track_caller]
     fn step(&mut self, params: &mut Params<T>, grads: &Grads<T>) -> Result<()> {
-        grads.check_finite(params)?;
+        grads.check_step(params, |name, largest| {
+            let Group { learning_rate, weight_decay } = self.groups.of(name);
+            let g = grads.norm() + weight_decay * largest;
+            let step = g / self.eps + weight_decay * largest;
+            // v holds the square of g.
+            if T::from_f64(g * g).is_finite() {
+                largest + self.learning_rate * learning_rate * step
+            } else {
+                f64::INFINITY
+            }
+        })?;
         let steps = self.prepare(params);
         let t = self.state.get(steps).item().to_f64() + 1.0;
         self.state.write(steps)[0] = T::from_f64(t);
@@ -200,7 +213,7 @@ impl<T: Real> Optimizer<T> for Adam<T> {
 
     #[track_caller]
     fn set_learning_rate(&mut self, rate: f64) {
-        assert_not_negative("learning rate", rate);
+        assert_learning_rate::<T>(rate);
         self.learning_rate = rate;
     }
 

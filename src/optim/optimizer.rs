@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::params::Params;
 use crate::real::Real;
 use crate::tape::Grads;
+use std::marker::PhantomData;
 
 /// Turns gradients into a step of the parameters.
 ///
@@ -39,8 +40,8 @@ pub trait Optimizer<T: Real> {
     /// [`Grads::apply`] does.
     ///
     /// # Errors
-    /// [`Error::NotFinite`](crate::Error::NotFinite) with the name of a parameter whose gradient is
-    /// not finite; nothing is written then.
+    /// As [`Grads::check_finite`]; and [`Error::NotFinite`](crate::Error::NotFinite) with the name of a
+    /// parameter that the step might take out of the range of the precision. Nothing is written then.
     ///
     /// # Panics
     /// If the tape that the gradients come from was not reset.
@@ -76,14 +77,16 @@ impl Default for Group {
 type Belongs = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// An optimiser's own settings and those of its groups.
-pub(super) struct Groups {
+pub(super) struct Groups<T> {
     pub(super) own: Group,
     others: Vec<(Belongs, Group)>,
+    /// In which precision the settings are used.
+    precision: PhantomData<T>,
 }
 
-impl Groups {
+impl<T: Real> Groups<T> {
     pub(super) fn new() -> Self {
-        Groups { own: Group::default(), others: Vec::new() }
+        Groups { own: Group::default(), others: Vec::new(), precision: PhantomData }
     }
 
     #[track_caller]
@@ -92,8 +95,8 @@ impl Groups {
         belongs: impl Fn(&str) -> bool + Send + Sync + 'static,
         group: Group,
     ) {
-        assert_not_negative("learning rate", group.learning_rate);
-        assert_not_negative("weight decay", group.weight_decay);
+        assert_not_negative::<T>("learning rate", group.learning_rate);
+        assert_not_negative::<T>("weight decay", group.weight_decay);
         self.others.push((Box::new(belongs), group));
     }
 
@@ -104,14 +107,29 @@ impl Groups {
     }
 }
 
-/// Panics at the caller's line if a setting is negative or not finite.
+/// Panics at the caller's line if a setting is negative or not finite, or the precision makes it 0.
 #[track_caller]
-pub(super) fn assert_not_negative(name: &str, value: f64) {
-    assert!(value >= 0.0 && value.is_finite(), "{name} {value}: expected 0 or a positive number");
+pub(super) fn assert_not_negative<T: Real>(name: &str, value: f64) {
+    let held = T::from_f64(value);
+    assert!(
+        value == 0.0 || (held > T::ZERO && held.is_finite()),
+        "{name} {value:?}: expected 0, or a positive number that the precision holds"
+    );
 }
 
-/// Panics at the caller's line if a setting is not in \[0, 1).
+/// Panics at the caller's line if a setting is not in \[0, 1), or the precision makes it 1.
 #[track_caller]
-pub(super) fn assert_fraction(name: &str, value: f64) {
-    assert!((0.0..1.0).contains(&value), "{name} {value}: expected a number in [0, 1)");
+pub(super) fn assert_fraction<T: Real>(name: &str, value: f64) {
+    let below = (0.0..1.0).contains(&value) && T::from_f64(value) < T::ONE;
+    assert!(below, "{name} {value:?}: expected a number in [0, 1) that the precision holds");
+}
+
+/// Panics at the caller's line if a learning rate is negative or not finite. One that a schedule
+/// has made too small for the precision counts as 0.
+#[track_caller]
+pub(super) fn assert_learning_rate<T: Real>(rate: f64) {
+    assert!(
+        rate >= 0.0 && T::from_f64(rate).is_finite(),
+        "learning rate {rate:?}: expected 0 or a positive number"
+    );
 }

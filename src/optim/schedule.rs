@@ -2,20 +2,42 @@
 
 /// A learning rate that stays for some epochs and then falls by a factor each epoch
 /// (Zaremba et al. 2014).
+///
+/// ```
+/// use dpq::optim::Schedule;
+/// let schedule = Schedule::new(1.0, 4, 0.5);
+/// assert_eq!([3, 4, 5].map(|epoch| schedule.learning_rate(epoch)), [1.0, 0.5, 0.25]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// The learning rate of the first epochs.
-    pub learning_rate: f64,
-    /// How many epochs keep it.
-    pub constant: usize,
-    /// What it is multiplied by in each epoch after them.
-    pub decay: f64,
+    learning_rate: f64,
+    constant: usize,
+    decay: f64,
 }
 
 impl Schedule {
+    /// The learning rate of the first `constant` epochs, and what it is multiplied by in each epoch
+    /// after them.
+    ///
+    /// # Panics
+    /// If the learning rate is not positive, or the decay not in (0, 1\].
+    #[track_caller]
+    pub fn new(learning_rate: f64, constant: usize, decay: f64) -> Schedule {
+        assert!(
+            learning_rate > 0.0 && learning_rate.is_finite(),
+            "schedule: learning rate {learning_rate}: expected a positive number"
+        );
+        assert!(
+            decay > 0.0 && decay <= 1.0,
+            "schedule: decay {decay}: expected a number above 0 and at most 1"
+        );
+        Schedule { learning_rate, constant, decay }
+    }
+
     /// The learning rate of an epoch, counted from 0.
     pub fn learning_rate(&self, epoch: usize) -> f64 {
-        self.learning_rate * self.decay.powi((epoch + 1).saturating_sub(self.constant) as i32)
+        let epochs = epoch.saturating_add(1).saturating_sub(self.constant);
+        self.learning_rate * self.decay.powi(i32::try_from(epochs).unwrap_or(i32::MAX))
     }
 }
 
@@ -25,8 +47,15 @@ mod tests {
 
     #[test]
     fn the_learning_rate_falls_after_the_constant_epochs() {
-        let schedule = Schedule { learning_rate: 1.0, constant: 4, decay: 0.5 };
+        let schedule = Schedule::new(1.0, 4, 0.5);
         let rates: Vec<f64> = (0..6).map(|epoch| schedule.learning_rate(epoch)).collect();
         assert_eq!(rates, [1.0, 1.0, 1.0, 1.0, 0.5, 0.25]);
+        assert_eq!(schedule.learning_rate(usize::MAX), 0.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "schedule: decay NaN: expected a number above 0 and at most 1")]
+    fn a_decay_that_is_no_number_panics() {
+        Schedule::new(1.0, 4, f64::NAN);
     }
 }

@@ -1,6 +1,8 @@
 //! Stochastic gradient descent.
 
-use super::optimizer::{Group, Groups, Optimizer, assert_fraction, assert_not_negative};
+use super::optimizer::{
+    Group, Groups, Optimizer, assert_fraction, assert_learning_rate, assert_not_negative,
+};
 use crate::error::Result;
 use crate::kernels::elementwise::update;
 use crate::params::{ParamId, Params};
@@ -36,7 +38,7 @@ use std::collections::HashMap;
 pub struct Sgd<T: Real> {
     learning_rate: f64,
     momentum: f64,
-    groups: Groups,
+    groups: Groups<T>,
     /// v, where there is momentum: `momentum.NAME`.
     state: Params<T>,
     velocities: HashMap<ParamId, ParamId>,
@@ -49,7 +51,7 @@ impl<T: Real> Sgd<T> {
     /// If the learning rate is negative or not finite.
     #[track_caller]
     pub fn new(learning_rate: f64) -> Self {
-        assert_not_negative("learning rate", learning_rate);
+        assert_not_negative::<T>("learning rate", learning_rate);
         Sgd {
             learning_rate,
             momentum: 0.0,
@@ -66,7 +68,7 @@ impl<T: Real> Sgd<T> {
     #[must_use]
     #[track_caller]
     pub fn momentum(self, momentum: f64) -> Self {
-        assert_fraction("momentum", momentum);
+        assert_fraction::<T>("momentum", momentum);
         Sgd { momentum, ..self }
     }
 
@@ -77,7 +79,7 @@ impl<T: Real> Sgd<T> {
     #[must_use]
     #[track_caller]
     pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-        assert_not_negative("weight decay", weight_decay);
+        assert_not_negative::<T>("weight decay", weight_decay);
         self.groups.own.weight_decay = weight_decay;
         self
     }
@@ -116,7 +118,11 @@ impl<T: Real> Sgd<T> {
 impl<T: Real> Optimizer<T> for Sgd<T> {
     #[track_caller]
     fn step(&mut self, params: &mut Params<T>, grads: &Grads<T>) -> Result<()> {
-        grads.check_finite(params)?;
+        grads.check_step(params, |name, largest| {
+            let Group { learning_rate, weight_decay } = self.groups.of(name);
+            let g = grads.norm() + weight_decay * largest;
+            largest + self.learning_rate * learning_rate * g / (1.0 - self.momentum)
+        })?;
         self.prepare(params);
         for (id, gradient) in grads.unscaled() {
             let Group { learning_rate, weight_decay } = self.groups.of(params.name(id));
@@ -150,7 +156,7 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
 
     #[track_caller]
     fn set_learning_rate(&mut self, rate: f64) {
-        assert_not_negative("learning rate", rate);
+        assert_learning_rate::<T>(rate);
         self.learning_rate = rate;
     }
 
@@ -226,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "learning rate NaN: expected 0 or a positive number")]
+    #[should_panic(expected = "learning rate NaN: expected 0, or a positive number")]
     fn a_learning_rate_that_is_no_number_panics() {
         Sgd::<f32>::new(f64::NAN);
     }

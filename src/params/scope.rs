@@ -31,11 +31,11 @@ impl<T: Real> Scope<'_, T> {
     /// statistics keep their own start values.
     ///
     /// # Panics
-    /// If a bound or a standard deviation is negative or not finite.
+    /// If a bound or a standard deviation is negative or not finite, or the precision makes it 0.
     #[must_use]
     #[track_caller]
     pub fn init(self, init: Init) -> Self {
-        init.assert_valid();
+        init.assert_valid::<T>();
         Scope { init: Some(init), ..self }
     }
 

@@ -79,6 +79,7 @@ impl<T: Real> Scored<T> {
         let (sizes, slots) = (Sizes::of(values.shape()), &self.distinct.slots);
         let mut rows = tape.uninit([slots.len(), groups * sizes.width]);
         decode(values.data(), sizes.stride(), codes, groups, slots, rows.data_mut());
+        self.distinct.spoil_outside(&mut rows);
         rows
     }
 }

@@ -1,6 +1,6 @@
 //! The codes of a whole table, packed to as few bits as their range needs.
 
-use super::config::bits;
+use super::config::{CODEBOOK_SIZES, bits};
 use crate::error::{Error, Result};
 
 /// V x D codes, each in b = [`bits`] bits, one after the other without gaps: code c of the table, the
@@ -30,9 +30,13 @@ impl CodeTable {
     /// Packs codes, `groups` a row.
     ///
     /// # Panics
-    /// If the codes do not fill rows, or one is not below `codebook_size`.
+    /// If `groups` is 0 or `codebook_size` not 2 to 65536, the codes do not fill rows, or one is not
+    /// below `codebook_size`.
     #[track_caller]
     pub fn pack(codes: &[u32], groups: usize, codebook_size: usize) -> CodeTable {
+        if let Err(error) = check_sizes(groups, codebook_size) {
+            panic!("pack: {error}");
+        }
         assert!(
             codes.len().is_multiple_of(groups),
             "{} codes do not fill rows of {groups}",
@@ -53,30 +57,36 @@ impl CodeTable {
     /// The table that these bytes are the packed codes of.
     ///
     /// # Errors
-    /// [`Error::Config`] if they are not as many as `rows` x `groups` codes take, or a code is not
-    /// below `codebook_size`.
+    /// [`Error::Config`] if `groups` is 0 or `codebook_size` not 2 to 65536, the bytes are not as many
+    /// as `rows` x `groups` codes take, a code is not below `codebook_size`, or a bit after the last
+    /// code is set.
     pub fn from_bytes(
         bytes: &[u8],
         rows: usize,
         groups: usize,
         codebook_size: usize,
     ) -> Result<CodeTable> {
-        let needed = (rows * groups * bits(codebook_size) as usize).div_ceil(8);
-        if bytes.len() != needed {
-            let expected = format!("{needed} for {rows} x {groups} codes below {codebook_size}");
-            return Err(Error::Config {
-                name: "bytes of codes",
-                value: bytes.len().to_string(),
-                expected,
-            });
+        check_sizes(groups, codebook_size)?;
+        let refuse = |name, value: String, expected| Err(Error::Config { name, value, expected });
+        let count = rows.checked_mul(groups);
+        let used = count.and_then(|count| count.checked_mul(bits(codebook_size) as usize));
+        if used.map(|used| used.div_ceil(8)) != Some(bytes.len()) {
+            let needed = rows as f64 * groups as f64 * f64::from(bits(codebook_size)) / 8.0;
+            let expected =
+                format!("{} for {rows} x {groups} codes below {codebook_size}", needed.ceil());
+            return refuse("bytes of codes", bytes.len().to_string(), expected);
+        }
+        if let (Some(last), Some(used)) = (bytes.last(), used)
+            && used % 8 > 0
+            && last >> (used % 8) != 0
+        {
+            return refuse("last byte of codes", last.to_string(), "0 in its unused bits".into());
         }
         let padded = [bytes, &[0; PADDING]].concat();
         let table = CodeTable { groups, codebook_size, rows, padded };
-        match table.unpack().into_iter().find(|&code| code as usize >= codebook_size) {
-            Some(code) => {
-                let expected = format!("0..{codebook_size}");
-                Err(Error::Config { name: "code", value: code.to_string(), expected })
-            }
+        let too_large = table.codes().find(|&code| code as usize >= codebook_size);
+        match too_large {
+            Some(code) => refuse("code", code.to_string(), format!("0..{codebook_size}")),
             None => Ok(table),
         }
     }
@@ -88,7 +98,11 @@ impl CodeTable {
 
     /// All codes, row by row.
     pub fn unpack(&self) -> Vec<u32> {
-        (0..self.rows).flat_map(|row| self.row(row)).collect()
+        self.codes().collect()
+    }
+
+    fn codes(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.rows).flat_map(|row| self.row(row))
     }
 
     /// The codes of one row.
@@ -137,23 +151,36 @@ impl CodeTable {
     /// How many of all D K codewords at least one row uses.
     pub fn used(&self) -> usize {
         let mut used = vec![false; self.groups * self.codebook_size];
-        for (i, code) in self.unpack().into_iter().enumerate() {
+        for (i, code) in self.codes().enumerate() {
             used[i % self.groups * self.codebook_size + code as usize] = true;
         }
         used.into_iter().filter(|&used| used).count()
     }
 
-    /// The fraction of codes that differ in `before`, a table of the same form.
+    /// The fraction of codes that differ in `before`, a table of the same sizes; 0 without any codes.
     ///
     /// # Panics
     /// If the tables have other sizes.
     #[track_caller]
     pub fn changed(&self, before: &CodeTable) -> f64 {
-        let (now, before) = (self.unpack(), before.unpack());
-        assert_eq!(now.len(), before.len(), "codes of two tables");
-        now.iter().zip(&before).filter(|(now, before)| now != before).count() as f64
-            / now.len() as f64
+        let sizes = |table: &CodeTable| [table.rows, table.groups, table.codebook_size];
+        assert_eq!(sizes(self), sizes(before), "changed: rows, groups and codebook size");
+        let changed = self.codes().zip(before.codes()).filter(|(now, before)| now != before);
+        changed.count() as f64 / (self.rows * self.groups).max(1) as f64
     }
+}
+
+fn check_sizes(groups: usize, codebook_size: usize) -> Result<()> {
+    let refuse = |name, value: usize, expected: &str| {
+        Err(Error::Config { name, value: value.to_string(), expected: expected.into() })
+    };
+    if groups == 0 {
+        return refuse("groups", groups, "at least 1");
+    }
+    if !CODEBOOK_SIZES.contains(&codebook_size) {
+        return refuse("codebook size", codebook_size, "2 to 65536");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -182,6 +209,15 @@ mod tests {
         let refused = |bytes: &[u8]| CodeTable::from_bytes(bytes, 2, 2, 3).unwrap_err().to_string();
         assert_eq!(refused(&[0, 0]), "bytes of codes = 2: expected 1 for 2 x 2 codes below 3");
         assert_eq!(refused(&[0b1100]), "code = 3: expected 0..3");
+        let spare = CodeTable::from_bytes(&[0b100], 1, 1, 3).unwrap_err().to_string();
+        assert_eq!(spare, "last byte of codes = 4: expected 0 in its unused bits");
+        for (rows, groups, size) in [(usize::MAX, 2, 3), (1 << 62, 1 << 62, 3)] {
+            let error = CodeTable::from_bytes(&[], rows, groups, size).unwrap_err().to_string();
+            assert!(error.starts_with("bytes of codes = 0: expected "), "{error}");
+        }
+        for (groups, size) in [(0, 3), (1, 0), (1, 1), (1, 65537)] {
+            assert!(CodeTable::from_bytes(&[], 0, groups, size).is_err(), "{groups} {size}");
+        }
     }
 
     #[test]
@@ -189,5 +225,19 @@ mod tests {
         let (a, b) = (CodeTable::pack(&[0, 1, 0, 2], 2, 3), CodeTable::pack(&[0, 1, 1, 2], 2, 3));
         assert_eq!((a.used(), b.used()), (3, 4));
         assert_eq!(a.changed(&b), 0.25);
+        let empty = CodeTable::pack(&[], 2, 3);
+        assert_eq!((empty.rows(), empty.used(), empty.changed(&empty)), (0, 0, 0.0));
+    }
+
+    #[test]
+    #[should_panic(expected = "changed: rows, groups and codebook size")]
+    fn tables_of_equally_many_codes_but_other_rows_are_not_compared() {
+        CodeTable::pack(&[0, 1], 2, 3).changed(&CodeTable::pack(&[0, 1], 1, 3));
+    }
+
+    #[test]
+    #[should_panic(expected = "pack: groups = 0: expected at least 1")]
+    fn rows_of_no_codes_are_refused() {
+        CodeTable::pack(&[], 0, 3);
     }
 }

@@ -58,7 +58,10 @@ impl<T: Real> CompactEmbedding<T> {
                 "G x K x s".into(),
             );
         };
-        config.check(config.groups * s)?;
+        config.check(config.groups.saturating_mul(s))?;
+        if codes.rows() == 0 {
+            return refuse("rows", "0".into(), "at least 1".into());
+        }
         if [codebooks, size] != [config.codebooks(), config.codebook_size] {
             let expected = format!("{} x {} x s", config.codebooks(), config.codebook_size);
             return refuse("shape of the values", format!("{:?}", values.shape()), expected);
@@ -174,7 +177,7 @@ impl<T: Real> Embedding<T> for CompactEmbedding<T> {
     fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T> {
         let mut rows = p.tape.uninit([ids.len(), self.row_width()]);
         if let Err(fault) = self.lookup_into(ids, rows.data_mut()) {
-            rows.data_mut().fill(T::ZERO);
+            rows.data_mut().fill(T::NAN);
             p.tape.fail(fault);
         }
         Embedded { rows: p.tape.constant(rows), regulariser: None }

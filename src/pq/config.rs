@@ -73,14 +73,18 @@ impl DpqConfig {
                 &format!("a divisor of the width {width}"),
             );
         }
-        if !(2..=65536).contains(&self.codebook_size) {
+        if !CODEBOOK_SIZES.contains(&self.codebook_size) {
             return refuse("codebook size", self.codebook_size.to_string(), "2 to 65536");
         }
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return refuse("temperature", self.temperature.to_string(), "a positive number");
+        // Single precision has to hold the settings and the temperature's reciprocal.
+        let held = |x: f64| x > 0.0 && (x as f32).is_normal();
+        if !(held(self.temperature) && held(1.0 / self.temperature)) {
+            let expected = "a positive number that single precision holds, with its reciprocal";
+            return refuse("temperature", shown(self.temperature), expected);
         }
-        if !(self.beta >= 0.0 && self.beta.is_finite()) {
-            return refuse("beta", self.beta.to_string(), "0 or a positive number");
+        if !(self.beta == 0.0 || held(self.beta)) {
+            let expected = "0, or a positive number that single precision holds";
+            return refuse("beta", shown(self.beta), expected);
         }
         Ok(())
     }
@@ -92,18 +96,52 @@ impl DpqConfig {
 
     /// Bits of the compact form of V rows of width d: V D ceil(log2 K) for the codes and 32 G K s
     /// for the values.
+    ///
+    /// # Panics
+    /// If the settings do not [fit](Self::check) the width, or the bits are more than a `usize` counts.
+    #[track_caller]
     pub fn compact_bits(&self, vocabulary: usize, width: usize) -> usize {
-        let codes = vocabulary * self.groups * bits(self.codebook_size) as usize;
-        codes + 32 * self.codebooks() * self.codebook_size * (width / self.groups)
+        if let Err(error) = self.check(width) {
+            panic!("compact_bits: {error}");
+        }
+        let product = |factors: [usize; 4]| {
+            factors.iter().try_fold(1_usize, |product, &n| product.checked_mul(n))
+        };
+        let codes = product([vocabulary, self.groups, bits(self.codebook_size) as usize, 1]);
+        let values = product([32, self.codebooks(), self.codebook_size, width / self.groups]);
+        match codes.zip(values).and_then(|(codes, values)| codes.checked_add(values)) {
+            Some(bits) => bits,
+            None => {
+                panic!("compact_bits: {vocabulary} rows of width {width} are too many to count")
+            }
+        }
     }
 
     /// Bits of the full table, 32 V d, over those of the compact form.
+    ///
+    /// # Panics
+    /// As [`compact_bits`](Self::compact_bits).
+    #[track_caller]
     pub fn compression_ratio(&self, vocabulary: usize, width: usize) -> f64 {
-        (32 * vocabulary * width) as f64 / self.compact_bits(vocabulary, width) as f64
+        32.0 * vocabulary as f64 * width as f64 / self.compact_bits(vocabulary, width) as f64
     }
 }
 
-/// ceil(log2 K): the bits of a code below K, for K of at least 2.
+/// A number as a message has it: 0.5, but 1e-39.
+fn shown(x: f64) -> String {
+    let moderate = x == 0.0 || (1e-4..1e15).contains(&x.abs());
+    if moderate { x.to_string() } else { format!("{x:e}") }
+}
+
+/// The codewords that a code may choose from.
+pub(super) const CODEBOOK_SIZES: std::ops::RangeInclusive<usize> = 2..=65536;
+
+/// ceil(log2 K): the bits of a code below K.
+///
+/// # Panics
+/// If K is less than 2.
+#[track_caller]
 pub fn bits(codebook_size: usize) -> u32 {
+    assert!(codebook_size >= 2, "bits: codebook size {codebook_size}: expected at least 2");
     (codebook_size - 1).ilog2() + 1
 }

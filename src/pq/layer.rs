@@ -10,7 +10,7 @@ use super::queries::Queries;
 use super::score::{Keys, Score};
 use super::sx::sx;
 use super::vq::vq;
-use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding};
+use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_sizes};
 use crate::error::Result;
 use crate::ops::{BatchStatistics, Ids};
 use crate::params::{ParamId, Params, Scope};
@@ -52,7 +52,8 @@ impl DpqEmbedding {
     /// unless the scope says otherwise, and the statistics `score_mean`, 0, and `score_var`, 1.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) if the configuration does not fit the width.
+    /// [`Error::Config`](crate::Error::Config) if the vocabulary or the width is 0 or too large, or the
+    /// configuration does not fit the width.
     ///
     /// # Panics
     /// If the scope has parameters of these names already.
@@ -63,6 +64,7 @@ impl DpqEmbedding {
         width: usize,
         config: DpqConfig,
     ) -> Result<Self> {
+        check_sizes(vocabulary, width)?;
         config.check(width)?;
         let k = config.codebook_size;
         let book = [config.codebooks(), k, width / config.groups];

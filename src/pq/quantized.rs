@@ -29,6 +29,7 @@ pub(super) fn assert_shapes<T: Real>(
     if let Err(fault) = config.check(width) {
         panic!("{op}: queries of shape {shape:?}: {fault}");
     }
+    assert!(shape[0] > 0, "{op}: queries of shape {shape:?} have no rows");
     let expected = [config.codebooks(), config.codebook_size, width / config.groups];
     for book in books {
         assert_eq!(

@@ -4,9 +4,8 @@ use super::codebook::Sizes;
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
 use super::config::DpqConfig;
-use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding};
-use crate::error::Result;
-use crate::ops::checked;
+use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_sizes};
+use crate::error::{Error, Result};
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
 use crate::tape::Bound;
@@ -26,7 +25,8 @@ impl RandomCodes {
     /// otherwise.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) if the configuration does not fit the width.
+    /// [`Error::Config`] if the vocabulary or the width is 0 or too large, or the configuration does
+    /// not fit the width.
     ///
     /// # Panics
     /// If the scope has `values` already.
@@ -37,6 +37,7 @@ impl RandomCodes {
         width: usize,
         config: DpqConfig,
     ) -> Result<Self> {
+        check_sizes(vocabulary, width)?;
         config.check(width)?;
         let k = config.codebook_size;
         let mut rng = scope.stream("codes");
@@ -51,7 +52,7 @@ impl RandomCodes {
     /// The compressed table.
     ///
     /// # Errors
-    /// [`Error::NotFinite`](crate::Error::NotFinite) if a value is not finite.
+    /// [`Error::NotFinite`] if a value is not finite.
     pub fn to_compact<T: Real>(&self, params: &Params<T>) -> Result<CompactEmbedding<T>> {
         CompactEmbedding::new(self.config, self.codes.clone(), params.get(self.values).deep_copy())
     }
@@ -70,7 +71,13 @@ impl<T: Real> Embedding<T> for RandomCodes {
         let (values, groups) = (p[self.values], self.config.groups);
         let sizes = Sizes::of(values.shape());
         let mut codewords = Vec::with_capacity(ids.len() * groups);
-        for &id in checked(p.tape, ids, self.codes.rows()).iter() {
+        for &id in ids {
+            if id as usize >= self.codes.rows() {
+                // No codeword at all, so that the row is NaN.
+                p.tape.fail(Error::Id { id, vocabulary: self.codes.rows() });
+                codewords.extend(std::iter::repeat_n(u32::MAX, groups));
+                continue;
+            }
             let codes = self.codes.row(id as usize).enumerate();
             codewords.extend(codes.map(|(g, code)| sizes.codeword(g, code as usize) as u32));
         }

@@ -85,10 +85,12 @@ fn forward<'t, T: Real>(
     let choice = scored.choice(&table, groups);
     let pull = Pull { distinct: &scored.distinct, table: &table, codewords: &codewords };
     let pulls = pull.choose_and_sum(pools, &choice, &mut codes);
-    if let Err(fault) = choice.check() {
+    let checked = choice.check();
+    let mut y = scored.rows(tape, &codewords, groups, &codes);
+    if let Err(fault) = checked {
         tape.fail(fault);
+        y.data_mut().fill(T::NAN);
     }
-    let y = scored.rows(tape, &codewords, groups, &codes);
     let op = Vq { beta: config.beta, distinct: scored.distinct, pulls };
     let squares = op.pulls[codewords.data().len()].to_f64();
     let regulariser = (1.0 + config.beta) * squares / op.elements(&table);

@@ -27,7 +27,7 @@ impl<T: Real> VarGrads<T> {
     #[track_caller]
     pub fn get(&self, var: Var<'_, T>) -> Option<&Gradient<T>> {
         assert!(
-            var.tape.pass == self.pass,
+            self.is_of(var.tape),
             "the gradient of a variable of another tape, or of another pass"
         );
         self.at(var.index)
@@ -40,6 +40,11 @@ impl<T: Real> VarGrads<T> {
     #[track_caller]
     pub fn dense(&self, var: Var<'_, T>) -> Tensor<T> {
         self.get(var).map_or_else(|| Tensor::zeros(var.shape()), Gradient::to_dense)
+    }
+
+    /// Whether they are of this pass on this tape.
+    pub(super) fn is_of(&self, tape: &Tape<T>) -> bool {
+        self.pass == tape.pass
     }
 
     pub(super) fn at(&self, index: usize) -> Option<&Gradient<T>> {
@@ -92,6 +97,36 @@ impl<T: Real> Tape<T> {
         Ok((loss, grads, kept))
     }
 
+    /// One pass that evaluates: binds the parameters, runs `f`, and resets the tape. Returns what `f`
+    /// kept, unless an op reported an error.
+    ///
+    /// ```
+    /// use dpq::{Params, Tape, Tensor};
+    /// let mut params = Params::new();
+    /// let table = params.add("table", Tensor::from([[1.0_f32], [2.0]]));
+    /// let mut tape = Tape::new();
+    /// let row = tape.value(&params, |p| p[table].gather_rows(&[1]).value())?;
+    /// assert_eq!(row, Tensor::from([[2.0]]));
+    /// let error = tape.value(&params, |p| p[table].gather_rows(&[7]).value()).unwrap_err();
+    /// assert_eq!(error.to_string(), "id 7 is outside the vocabulary: expected 0..2");
+    /// # Ok::<(), dpq::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first error that an op reported.
+    #[track_caller]
+    pub fn value<R>(
+        &mut self,
+        params: &Params<T>,
+        f: impl for<'t> FnOnce(&Bound<'t, T>) -> R,
+    ) -> Result<R> {
+        self.clear();
+        let kept = f(&self.evaluate(params));
+        let checked = self.check();
+        self.reset();
+        checked.map(|()| kept)
+    }
+
     /// The gradients of a scalar. Keeps every value and gradient: it can be repeated, and the tape
     /// printed with them.
     ///
@@ -99,7 +134,7 @@ impl<T: Real> Tape<T> {
     /// The first error that the forward pass reported; a loss that is not finite.
     ///
     /// # Panics
-    /// If the loss has more than one element.
+    /// If the loss has more than one element, or depends on no variable that gets a gradient.
     #[track_caller]
     pub fn backward(&self, loss: Var<'_, T>) -> Result<VarGrads<T>> {
         let seeds = self.loss_seed(loss)?;
@@ -112,20 +147,28 @@ impl<T: Real> Tape<T> {
     /// As [`backward`](Tape::backward).
     ///
     /// # Panics
-    /// As [`backward`](Tape::backward).
+    /// As [`backward`](Tape::backward), and if the loss depends on no parameter that is trained.
     #[track_caller]
     pub fn backward_and_free(&self, loss: Var<'_, T>) -> Result<Grads<T>> {
         let seeds = self.loss_seed(loss)?;
-        Ok(self.walk_back(&seeds, true).into_params())
+        let grads = self.walk_back(&seeds, true).into_params();
+        assert!(
+            grads.iter().next().is_some(),
+            "backward: no parameter that is bound for training reaches the loss"
+        );
+        Ok(grads)
     }
 
     /// The gradients of the sum of seed times variable, over all elements and all pairs: seeds are the
     /// variables' cotangents.
     ///
+    /// # Errors
+    /// The first error that the forward pass reported.
+    ///
     /// # Panics
-    /// If a seed has another shape than its variable.
+    /// If a seed has another shape than its variable, or a variable is freed or on another tape.
     #[track_caller]
-    pub fn backward_from(&self, seeds: &[(Var<'_, T>, Tensor<T>)]) -> VarGrads<T> {
+    pub fn backward_from(&self, seeds: &[(Var<'_, T>, Tensor<T>)]) -> Result<VarGrads<T>> {
         for (var, seed) in seeds {
             assert_eq!(
                 var.shape(),
@@ -133,7 +176,8 @@ impl<T: Real> Tape<T> {
                 "backward_from: shapes of a variable and its seed"
             );
         }
-        self.walk_back(seeds, false)
+        self.check()?;
+        Ok(self.walk_back(seeds, false))
     }
 
     #[track_caller]
@@ -144,11 +188,16 @@ impl<T: Real> Tape<T> {
             "backward: the loss must be a scalar, not {:?}",
             loss.shape()
         );
+        assert!(std::ptr::eq(loss.tape, self), "backward: the loss is on another tape");
         self.check()?;
         let value = loss.value().item();
         if !value.is_finite() {
             return Err(Error::NotFinite { what: "the loss".into(), value: value.to_f64() });
         }
+        assert!(
+            loss.needs_gradient(),
+            "backward: no leaf and no parameter that is bound for training reaches the loss"
+        );
         Ok([(loss, Tensor::full(loss.shape(), T::ONE))])
     }
 
@@ -160,7 +209,12 @@ impl<T: Real> Tape<T> {
         let mut grads: Vec<Option<Gradient<T>>> = Vec::new();
         grads.resize_with(nodes.len(), || None);
         for (var, seed) in seeds {
-            assert!(std::ptr::eq(var.tape, self), "backward: a variable of another tape");
+            assert!(std::ptr::eq(var.tape, self), "backward: a variable is on another tape");
+            assert!(
+                nodes[var.index].value.is_some(),
+                "backward: node #{} is freed, and its gradient rule with it",
+                var.index
+            );
             accumulate(&self.pools, &mut grads[var.index], Gradient::Dense(seed.clone()));
         }
         for op in self.ops.borrow_mut().iter_mut().rev() {

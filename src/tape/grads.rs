@@ -3,7 +3,7 @@
 use super::gradient::Gradient;
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::update;
-use crate::kernels::reduce::dot;
+use crate::kernels::reduce::{dot, largest};
 use crate::params::{ParamId, Params};
 use crate::real::Real;
 use crate::tensor::{Pool, Shape, Tensor};
@@ -58,6 +58,9 @@ pub struct Move<T: Real> {
 
 /// Elements that [`Grads::apply`] scales at a time.
 const PART: usize = 512;
+
+/// Sums of squares below this are added up again: in single precision some squares are 0 then.
+const SMALL: f64 = 1e-18;
 
 impl<T: Real> Grads<T> {
     pub(super) fn new(
@@ -120,18 +123,46 @@ impl<T: Real> Grads<T> {
     }
 
     /// The Euclidean norm of all gradients taken together. A row that occurs several times in a
-    /// batch counts with the sum of its gradients.
+    /// batch counts with the sum of its gradients. It is infinite or NaN only if an element is.
     pub fn norm(&self) -> f64 {
         let norm = || {
             let squares = self.unscaled().map(|(_, g)| dot(g.stored().data(), g.stored().data()));
-            squares.sum::<f64>().sqrt()
+            let squares = squares.sum::<f64>();
+            if squares.is_finite() && squares > SMALL {
+                squares.sqrt()
+            } else {
+                self.careful_norm()
+            }
         };
-        self.norm.get_or_init(norm) * self.factor
+        self.norm.get_or_init(norm) * self.factor.abs()
+    }
+
+    /// The norm of the unscaled gradients where squares do not fit into the precision: that of the
+    /// elements over the largest, times the largest.
+    fn careful_norm(&self) -> f64 {
+        let stored = || self.unscaled().map(|(_, gradient)| gradient.stored());
+        if let Some(bad) = stored().find_map(|tensor| tensor.not_finite()) {
+            return bad.to_f64().abs();
+        }
+        let largest = stored().fold(0.0, |m: f64, tensor| m.max(largest(tensor.data())));
+        if largest == 0.0 {
+            return 0.0;
+        }
+        let squares = stored().flat_map(|t| t.data()).map(|x| (x.to_f64() / largest).powi(2));
+        largest * squares.sum::<f64>().sqrt()
     }
 
     /// Scales every gradient down, if the [`norm`](Grads::norm) exceeds `limit`, to that norm.
     /// Returns the norm before. A second, looser limit changes nothing.
+    ///
+    /// # Panics
+    /// If the limit is no positive, finite number.
+    #[track_caller]
     pub fn clip_global_norm(&mut self, limit: f64) -> f64 {
+        assert!(
+            limit > 0.0 && limit.is_finite(),
+            "clip_global_norm: limit {limit}: expected a positive number"
+        );
         let norm = self.norm();
         if norm > limit {
             self.scale(limit / norm);
@@ -140,7 +171,12 @@ impl<T: Real> Grads<T> {
     }
 
     /// Multiplies every gradient by `factor`, for example 1/n for the mean of n micro-batches.
+    ///
+    /// # Panics
+    /// If the factor is not finite.
+    #[track_caller]
     pub fn scale(&mut self, factor: f64) {
+        assert!(factor.is_finite(), "scale: factor {factor}: expected a finite number");
         self.factor *= factor;
     }
 
@@ -176,8 +212,7 @@ impl<T: Real> Grads<T> {
     /// statistics. Of a row-sparse gradient `f` sees only the rows.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with the name of a parameter whose gradient is not finite; nothing is
-    /// written then.
+    /// As [`check_finite`](Grads::check_finite); nothing is written then.
     ///
     /// # Panics
     /// If the tape that the gradients come from was not reset.
@@ -216,22 +251,57 @@ impl<T: Real> Grads<T> {
         }
     }
 
-    /// Checks that every gradient is finite.
+    /// Checks that a step may be taken: that every gradient is finite, and so are the parameters, as
+    /// far as they have one, and the statistics with what they move toward.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with the name of the first parameter with another.
+    /// [`Error::NotFinite`] with the name of the first parameter or statistic that is not.
+    #[track_caller]
     pub fn check_finite(&self, params: &Params<T>) -> Result<()> {
+        self.check_step(params, |_, largest| largest)
+    }
+
+    /// [`check_finite`](Grads::check_finite), and that no parameter can leave the range of the
+    /// precision: `bound(name, largest)` bounds its elements after the step, `largest` those before.
+    #[track_caller]
+    pub(crate) fn check_step(
+        &self,
+        params: &Params<T>,
+        bound: impl Fn(&str, f64) -> f64,
+    ) -> Result<()> {
         // The norm is known where gradients are clipped, and finite where they all are.
-        if self.norm().is_finite() {
-            return Ok(());
-        }
+        let finite = self.norm().is_finite();
         for (id, gradient) in self.unscaled() {
-            if let Some(bad) = gradient.stored().not_finite() {
-                let what = format!("the gradient of parameter {}", params.name(id));
-                return Err(Error::NotFinite { what, value: bad.to_f64() });
+            let name = params.name(id);
+            if !finite {
+                check_tensor(|| format!("the gradient of parameter {name}"), gradient.stored())?;
+            }
+            let (p, mut most) = (params.get(id), 0.0);
+            for (at, dp) in gradient.parts() {
+                let largest = largest(&p.data()[at..at + dp.len()]);
+                if largest.is_nan() {
+                    check_tensor(|| format!("parameter {name}"), p)?;
+                }
+                most = largest.max(most);
+            }
+            if !T::from_f64(bound(name, most)).is_finite() {
+                let what = format!("parameter {name} after the step");
+                return Err(Error::NotFinite { what, value: f64::INFINITY });
             }
         }
+        for Move { id, toward, .. } in &self.moves {
+            let name = params.name(*id);
+            check_tensor(|| format!("what statistic {name} moves toward"), toward)?;
+            check_tensor(|| format!("statistic {name}"), params.get(*id))?;
+        }
         Ok(())
+    }
+}
+
+fn check_tensor<T: Real>(what: impl Fn() -> String, tensor: &Tensor<T>) -> Result<()> {
+    match tensor.not_finite() {
+        Some(bad) => Err(Error::NotFinite { what: what(), value: bad.to_f64() }),
+        None => Ok(()),
     }
 }
 

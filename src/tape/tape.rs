@@ -39,6 +39,8 @@ pub struct Tape<T: Real> {
     pub(super) ops: RefCell<Vec<Recorded<T>>>,
     /// The trained parameters, and their nodes.
     pub(super) params: RefCell<Vec<(ParamId, usize)>>,
+    /// The statistics of a pass that trains, and their shapes.
+    statistics: RefCell<Vec<(ParamId, Shape)>>,
     pub(super) moves: RefCell<Vec<Move<T>>>,
     pub(super) frozen: RefCell<Frozen>,
     error: RefCell<Option<Error>>,
@@ -68,6 +70,7 @@ impl<T: Real> Default for Tape<T> {
             nodes: RefCell::default(),
             ops: RefCell::default(),
             params: RefCell::default(),
+            statistics: RefCell::default(),
             moves: RefCell::default(),
             frozen: RefCell::default(),
             error: RefCell::default(),
@@ -126,6 +129,7 @@ impl<T: Real> Tape<T> {
         self.nodes.get_mut().clear();
         self.ops.get_mut().clear();
         self.params.get_mut().clear();
+        self.statistics.get_mut().clear();
         self.moves.get_mut().clear();
         *self.error.get_mut() = None;
         self.pass = new_pass();
@@ -148,7 +152,7 @@ impl<T: Real> Tape<T> {
     #[track_caller]
     pub fn train(&self, params: &Params<T>) -> Bound<'_, T> {
         assert!(
-            self.params.borrow().is_empty(),
+            self.params.borrow().is_empty() && self.statistics.borrow().is_empty(),
             "parameters are bound already: reset the tape first"
         );
         self.bind(params, true)
@@ -171,6 +175,9 @@ impl<T: Real> Tape<T> {
                 self.params.borrow_mut().push((id, var.index));
                 (id, var)
             } else {
+                if training {
+                    self.statistics.borrow_mut().push((id, value.shape()));
+                }
                 (id, self.push(Kind::Constant, value, false, label))
             }
         };
@@ -232,11 +239,30 @@ impl<T: Real> Tape<T> {
     }
 
     /// Asks the optimiser's step to move a statistic: s + rate (toward - s).
+    ///
+    /// # Panics
+    /// If `id` is no statistic that is bound to a pass that trains, `toward` is of another shape,
+    /// or the rate is not in \[0, 1\].
+    #[track_caller]
     pub fn move_statistic(&self, id: ParamId, toward: Tensor<T>, rate: T) {
+        let statistics = self.statistics.borrow();
+        let Some((_, shape)) = statistics.iter().find(|(own, _)| *own == id) else {
+            panic!("move_statistic: {id:?} is no statistic of this pass that trains");
+        };
+        assert!(
+            *shape == toward.shape(),
+            "move_statistic: a statistic of shape {shape:?} toward one of {:?}",
+            toward.shape()
+        );
+        assert!(
+            (T::ZERO..=T::ONE).contains(&rate),
+            "move_statistic: rate {rate}: expected a number in [0, 1]"
+        );
         self.moves.borrow_mut().push(Move { id, toward, rate });
     }
 
-    /// Reports an error that depends on data. The first one is what `backward` returns.
+    /// Reports an error that depends on data. The first one is what every backward pass and
+    /// [`check`](Tape::check) return until the tape is reset.
     pub fn fail(&self, error: Error) {
         self.error.borrow_mut().get_or_insert(error);
     }
@@ -244,9 +270,9 @@ impl<T: Real> Tape<T> {
     /// The error that the pass reported, if any: for passes without a backward pass.
     ///
     /// # Errors
-    /// The first error.
+    /// The first error that an op reported since the last reset.
     pub fn check(&self) -> Result<()> {
-        self.error.borrow_mut().take().map_or(Ok(()), Err)
+        self.error.borrow().clone().map_or(Ok(()), Err)
     }
 
     /// The buffers that ops take theirs from.

@@ -10,3 +10,4 @@ mod tensor;
 pub use pool::{Buffer, Pool};
 pub use shape::Shape;
 pub use tensor::Tensor;
+pub(crate) use tensor::assert_spread;

@@ -14,8 +14,22 @@ pub struct Shape {
 
 impl Shape {
     /// How many elements the shape holds: the product of its lengths.
+    ///
+    /// # Panics
+    /// If the product of the lengths that are not 0 is more than a `usize` holds.
+    #[track_caller]
     pub fn elements(&self) -> usize {
-        self.iter().product()
+        match self.checked_elements() {
+            Some(elements) => elements,
+            None => panic!("shape {self:?} has more elements than can be counted"),
+        }
+    }
+
+    /// The same, `None` instead of a panic.
+    pub(super) fn checked_elements(&self) -> Option<usize> {
+        // Without the zeros, so that no product of some of the lengths overflows either.
+        let product = self.iter().try_fold(1_usize, |product, &n| product.checked_mul(n.max(1)));
+        product.map(|product| if self.contains(&0) { 0 } else { product })
     }
 
     /// All axes but the last multiplied, and the last: the shape seen as rows. A scalar is 1 x 1.
@@ -73,5 +87,11 @@ mod tests {
     fn a_scalar_and_three_axes_as_matrices() {
         assert_eq!(Shape::from([]).as_matrix(), (1, 1));
         assert_eq!(Shape::from([2, 3, 4]).as_matrix(), (6, 4));
+    }
+
+    #[test]
+    #[should_panic(expected = "shape [4294967296, 0, 4294967296] has more elements than can be")]
+    fn lengths_whose_product_wraps_are_refused_even_beside_a_zero() {
+        Shape::from([1 << 32, 0, 1 << 32]).elements();
     }
 }

@@ -31,7 +31,7 @@ impl<T: Real> Tensor<T> {
     /// [`Error::Shape`] if their number is not the shape's.
     pub fn new(shape: impl Into<Shape>, data: Vec<T>) -> Result<Self> {
         let shape = shape.into();
-        if shape.elements() != data.len() {
+        if shape.checked_elements() != Some(data.len()) {
             return Err(Error::Shape { shape: shape.to_vec(), elements: data.len() });
         }
         Ok(Self::from_buffer(shape, data.into()))
@@ -49,12 +49,21 @@ impl<T: Real> Tensor<T> {
     }
 
     /// All elements `value`.
+    ///
+    /// # Panics
+    /// If they do not fit into memory.
+    #[track_caller]
     pub fn full(shape: impl Into<Shape>, value: T) -> Self {
         let shape = shape.into();
+        assert_room::<T>(shape);
         Self::from_buffer(shape, vec![value; shape.elements()].into())
     }
 
     /// All elements 0.
+    ///
+    /// # Panics
+    /// If they do not fit into memory.
+    #[track_caller]
     pub fn zeros(shape: impl Into<Shape>) -> Self {
         Self::full(shape, T::ZERO)
     }
@@ -65,19 +74,34 @@ impl<T: Real> Tensor<T> {
     }
 
     /// Element i (counted row-major) is `f(i)`.
+    ///
+    /// # Panics
+    /// If they do not fit into memory.
+    #[track_caller]
     pub fn from_fn(shape: impl Into<Shape>, f: impl FnMut(usize) -> T) -> Self {
         let shape = shape.into();
+        assert_room::<T>(shape);
         Self::from_buffer(shape, (0..shape.elements()).map(f).collect::<Vec<T>>().into())
     }
 
     /// Elements drawn uniformly from +-`bound`.
+    ///
+    /// # Panics
+    /// If the bound is negative or not finite, or the precision makes it 0, or the elements do not fit into memory.
+    #[track_caller]
     pub fn uniform(shape: impl Into<Shape>, bound: f64, rng: &mut impl Rng) -> Self {
+        assert_spread::<T>(&format!("uniform: bound {bound:?}"), bound);
         let mut draw = || (rng.next_u64() >> 11) as f64 * (-53_f64).exp2();
         Self::from_fn(shape, |_| T::from_f64(bound * (2.0 * draw() - 1.0)))
     }
 
     /// Elements drawn from the normal distribution with mean 0 and standard deviation `deviation`.
+    ///
+    /// # Panics
+    /// If the deviation is negative or not finite, or the precision makes it 0, or the elements do not fit into memory.
+    #[track_caller]
     pub fn normal(shape: impl Into<Shape>, deviation: f64, rng: &mut impl Rng) -> Self {
+        assert_spread::<T>(&format!("normal: deviation {deviation:?}"), deviation);
         Self::from_fn(shape, |_| T::from_f64(deviation * rng.sample::<f64, _>(StandardNormal)))
     }
 
@@ -148,6 +172,30 @@ impl<T: Real> Tensor<T> {
     pub fn not_finite(&self) -> Option<T> {
         self.data().iter().copied().find(|x| !x.is_finite())
     }
+}
+
+/// More elements than this are asked for before they are filled, so that a lack of memory is a panic
+/// with the shape and not the end of the process.
+const MANY: usize = 1 << 28;
+
+#[track_caller]
+fn assert_room<T>(shape: Shape) {
+    let elements = shape.elements();
+    if elements > MANY {
+        let room = Vec::<T>::new().try_reserve_exact(elements);
+        assert!(room.is_ok(), "a tensor of shape {shape:?} does not fit into memory");
+    }
+}
+
+/// Panics at the caller's line if a bound or a standard deviation is negative or not finite, or the
+/// precision makes it 0.
+#[track_caller]
+pub(crate) fn assert_spread<T: Real>(what: &str, size: f64) {
+    let held = T::from_f64(size);
+    assert!(
+        size == 0.0 || (held > T::ZERO && held.is_finite()),
+        "{what}: expected 0, or a positive number that the precision holds"
+    );
 }
 
 impl<T: Real> PartialEq for Tensor<T> {

@@ -79,7 +79,7 @@ fn pass<T: Real>(
     let regulariser = quantized.regulariser.expect("beta is not 0");
     let seeds =
         [(quantized.rows, of_rows), (regulariser, Tensor::scalar(T::from_f64(of_regulariser)))];
-    let grads = tape.backward_from(&seeds);
+    let grads = tape.backward_from(&seeds).unwrap();
     tape.check().expect("no fault");
     Pass { rows: quantized.rows.value(), codes, grads: leaves.map(|x| grads.dense(x)) }
 }
@@ -119,7 +119,7 @@ fn the_lstm_s_backward_pass_is_linear_in_the_cotangent_too() {
         let bound = tape.train(&params);
         let x = tape.leaf(draw("x", &[5, 3, 4], 1.0));
         let y = lstm.forward(&bound, x, &lstm.start(3).on(&tape)).0;
-        let grads = tape.backward_from(&[(y, cotangent)]);
+        let grads = tape.backward_from(&[(y, cotangent)]).unwrap();
         params.ids().map(|id| grads.dense(bound[id])).chain([grads.dense(x)]).collect()
     };
     let (u, v) = (draw("u", &[5, 3, 6], 1.0), draw("v", &[5, 3, 6], 1.0));

@@ -33,12 +33,42 @@ fn settings_that_cannot_be_are_named_with_their_value_and_what_is_expected() {
             (groups(0), "groups = 0: expected a divisor of the width 12"),
             (groups(5), "groups = 5: expected a divisor of the width 12"),
             (groups(24), "groups = 24: expected a divisor of the width 12"),
-            (temperature(0.0), "temperature = 0: expected a positive number"),
-            (temperature(-1.5), "temperature = -1.5: expected a positive number"),
-            (temperature(f64::NAN), "temperature = NaN: expected a positive number"),
-            (temperature(f64::INFINITY), "temperature = inf: expected a positive number"),
-            (beta(-0.25), "beta = -0.25: expected 0 or a positive number"),
-            (beta(f64::NAN), "beta = NaN: expected 0 or a positive number"),
+            (
+                temperature(0.0),
+                "temperature = 0: expected a positive number that single precision holds, with its reciprocal",
+            ),
+            (
+                temperature(-1.5),
+                "temperature = -1.5: expected a positive number that single precision holds, with its reciprocal",
+            ),
+            (
+                temperature(f64::NAN),
+                "temperature = NaN: expected a positive number that single precision holds, with its reciprocal",
+            ),
+            (
+                temperature(f64::INFINITY),
+                "temperature = inf: expected a positive number that single precision holds, with its reciprocal",
+            ),
+            (
+                temperature(1e-39),
+                "temperature = 1e-39: expected a positive number that single precision holds, with its reciprocal",
+            ),
+            (
+                temperature(1e39),
+                "temperature = 1e39: expected a positive number that single precision holds, with its reciprocal",
+            ),
+            (
+                beta(1e-50),
+                "beta = 1e-50: expected 0, or a positive number that single precision holds",
+            ),
+            (
+                beta(-0.25),
+                "beta = -0.25: expected 0, or a positive number that single precision holds",
+            ),
+            (
+                beta(f64::NAN),
+                "beta = NaN: expected 0, or a positive number that single precision holds",
+            ),
         ];
         for (config, expected) in cases {
             assert_eq!(refused(config), expected);

@@ -119,7 +119,7 @@ fn a_product_deeper_and_taller_than_a_block_gives_the_same_bits_with_any_threads
         let tape = Tape::new();
         let [x, y] = [&a, &b].map(|x| tape.leaf(x.clone()));
         let z = x.matmul(y);
-        let grads = tape.backward_from(&[(z, draw("seed", [410, 210]))]);
+        let grads = tape.backward_from(&[(z, draw("seed", [410, 210]))]).unwrap();
         [z.value(), grads.dense(x), grads.dense(y)]
             .map(|x| -> Vec<u32> { x.data().iter().map(|x| x.to_bits()).collect() })
     };

@@ -126,7 +126,7 @@ impl Setting {
         };
         let mut seeds = vec![(quantized.rows, upstream.clone())];
         seeds.extend(quantized.regulariser.map(|r| (r, Tensor::scalar(T::from_f64(0.7)))));
-        let grads = tape.backward_from(&seeds);
+        let grads = tape.backward_from(&seeds).unwrap();
         let inputs =
             if config.form == Form::Sx { vec![queries, keys, values] } else { vec![queries, keys] };
         tape.check().expect("no fault in the pass");

@@ -64,7 +64,7 @@ fn run(case: &Case, fused: bool) -> Outcome {
     };
     let mut seeds = vec![(quantized.rows, case.upstream.clone())];
     seeds.extend(quantized.regulariser.map(|r| (r, Tensor::scalar(1.0))));
-    let grads = tape.backward_from(&seeds);
+    let grads = tape.backward_from(&seeds).unwrap();
     let rows = quantized.rows.value();
     let codes = codes.unwrap_or_else(|| codes_of(case, rows.data()));
     Outcome {

@@ -63,10 +63,12 @@ fn forward<'t, T: Real>(
     let mut codes = scored.distinct.room(&pools.ids, scored.distinct.ids.len(), groups);
     let choice = scored.choice(&table, groups);
     choice.choose(&pools.values, &mut codes);
-    if let Err(fault) = choice.check() {
+    let checked = choice.check();
+    let mut y = scored.rows(tape, &values_v, groups, &codes);
+    if let Err(fault) = checked {
         tape.fail(fault);
+        y.data_mut().fill(T::NAN);
     }
-    let y = scored.rows(tape, &values_v, groups, &codes);
     let (op, inputs) = (Sx { config: *config, scored, codes }, [queries, keys, values]);
     let statistics = op.scored.statistics.clone();
     if config.beta == 0.0 {
