@@ -1,40 +1,66 @@
 //! Sums and maxima in a fixed number of lanes.
 
 use super::dispatch::dispatch;
-use super::elementwise::{CHUNK, add};
+use super::elementwise::CHUNK;
 use super::vector::load_end;
 use crate::parallel::{self, Order, Rows, chunks};
 use crate::real::Real;
 use fearless_simd::{Simd, prelude::*};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The sum of all elements. Pieces of [`CHUNK`] elements are added up in double precision.
+/// The sum of all elements, those of every eight rows of [`WIDTH`] added up in double precision.
 pub(crate) fn sum<T: Real>(x: &[T]) -> T {
-    let part = |x: &[T]| dispatch!(|simd| sum_of_chunk(simd, x)).to_f64();
-    T::from_f64(x.chunks(CHUNK).map(part).sum())
+    T::from_f64(dispatch!(|simd| sum_all(simd, x)))
 }
+
+const WIDTH: usize = 64;
 
 #[inline(always)]
-fn sum_of_chunk<S: Simd, T: Real>(simd: S, x: &[T]) -> T {
-    fold(
-        simd,
-        x,
-        x,
-        #[inline(always)]
-        |sum, x, _| sum + x,
-    )
+fn sum_all<S: Simd, T: Real>(simd: S, x: &[T]) -> f64 {
+    let (rows, rest) = x.as_chunks::<WIDTH>();
+    let mut sums = [0.0; WIDTH];
+    add_rows(simd, rows.as_flattened(), WIDTH, &mut sums);
+    sums.iter_mut().zip(rest).for_each(|(sum, x)| *sum += x.to_f64());
+    sums.iter().sum()
 }
 
-/// The sum of a\[i\] b\[i\]. Pieces of [`CHUNK`] elements are added up in double precision.
+/// sums\[k\] += the sum of x\[j stride + k\] over all rows j, every eight of which are added up in the
+/// tensor's own precision.
+#[inline(always)]
+fn add_rows<S: Simd, T: Real>(_: S, x: &[T], stride: usize, sums: &mut [f64]) {
+    let (rows, width) = (x.len().div_ceil(stride), sums.len());
+    let row = |j: usize| &x[j * stride..][..width];
+    for j in (0..rows - rows % 8).step_by(8) {
+        let [a, b, c, d, e, f, g, h] = std::array::from_fn(|i| row(j + i));
+        for (k, sum) in sums.iter_mut().enumerate() {
+            let [left, right] = [(a[k] + b[k]) + (c[k] + d[k]), (e[k] + f[k]) + (g[k] + h[k])];
+            *sum += (left + right).to_f64();
+        }
+    }
+    for j in rows - rows % 8..rows {
+        sums.iter_mut().zip(row(j)).for_each(|(sum, x)| *sum += x.to_f64());
+    }
+}
+
+/// Elements whose products are added up in the tensor's own precision before their sum goes on in
+/// double.
+const PIECE: usize = 1 << 10;
+
+/// The sum of a\[i\] b\[i\]. Those of every [`PIECE`] elements are added up in double precision.
 pub(crate) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
     assert_eq!(a.len(), b.len());
-    let part = |(a, b): (&[T], &[T])| dispatch!(|simd| dot_of_chunk(simd, a, b)).to_f64();
-    a.chunks(CHUNK).zip(b.chunks(CHUNK)).map(part).sum()
+    dispatch!(|simd| dot_of_pieces(simd, a, b))
 }
 
-/// The sum of a\[i\] b\[i\], of at most [`CHUNK`] elements.
 #[inline(always)]
-pub(crate) fn dot_of_chunk<S: Simd, T: Real>(simd: S, a: &[T], b: &[T]) -> T {
+fn dot_of_pieces<S: Simd, T: Real>(simd: S, a: &[T], b: &[T]) -> f64 {
+    let pieces = a.chunks(PIECE).zip(b.chunks(PIECE));
+    pieces.map(|(a, b)| dot_of_piece(simd, a, b).to_f64()).sum()
+}
+
+/// The sum of a\[i\] b\[i\], of a few elements.
+#[inline(always)]
+pub(crate) fn dot_of_piece<S: Simd, T: Real>(simd: S, a: &[T], b: &[T]) -> T {
     fold(
         simd,
         a,
@@ -102,42 +128,65 @@ fn fold<S: Simd, T: Real>(
     ((sums[0] + sums[1]) + (sums[2] + sums[3])).reduce_sum()
 }
 
-/// y\[i, k\] = sum over j of x\[i, j, k\], added up in the order of j; there are `length` values of
-/// j and `after` of k.
+/// Columns whose sums are taken together.
+const STRIP: usize = 1024;
+
+/// y\[i, k\] = sum over j of x\[i, j, k\]; there are `length` values of j and `after` of k. The sums
+/// of every eight values of j are added up in double precision.
 pub(crate) fn sum_middle<T: Real>(x: &[T], length: usize, after: usize, y: &mut [T]) {
     let size = length * after;
     if size == 0 {
         y.fill(T::ZERO);
-    } else if after >= CHUNK {
+    } else if after == 1 {
+        let rows = (CHUNK / length).max(1);
+        parallel::for_each_chunk(y, rows, |piece, y| {
+            dispatch!(|simd| sum_rows(simd, &x[piece * rows * length..], length, y));
+        });
+    } else if size >= CHUNK {
         for (y, x) in y.chunks_exact_mut(after).zip(x.chunks_exact(size)) {
-            parallel::for_each_chunk(y, CHUNK, |piece, y| {
-                y.fill(T::ZERO);
-                for x in x.chunks_exact(after) {
-                    add(y, &x[piece * CHUNK..][..y.len()]);
-                }
+            parallel::for_each_chunk(y, STRIP, |strip, y| {
+                dispatch!(|simd| sum_strip(simd, &x[strip * STRIP..], after, y));
             });
         }
     } else {
-        let sums = (CHUNK / size).max(1);
+        let sums = CHUNK / size;
         parallel::for_each_chunk(y, sums * after, |piece, y| {
-            let x = &x[piece * sums * size..][..y.len() * length];
-            dispatch!(|simd| sum_middle_chunk(simd, x, length, after, y));
+            let x = x[piece * sums * size..].chunks_exact(size);
+            for (y, x) in y.chunks_exact_mut(after).zip(x) {
+                for (strip, y) in y.chunks_mut(STRIP).enumerate() {
+                    dispatch!(|simd| sum_strip(simd, &x[strip * STRIP..], after, y));
+                }
+            }
         });
     }
 }
 
+/// y\[i\] = sum over j of x\[i, j\], of `length` values of j.
 #[inline(always)]
-fn sum_middle_chunk<S: Simd, T: Real>(_: S, x: &[T], length: usize, after: usize, y: &mut [T]) {
-    for (y, x) in y.chunks_exact_mut(after).zip(x.chunks_exact(length * after)) {
-        if let [y] = y {
-            *y = x.iter().fold(T::ZERO, |sum, &x| sum + x);
-            continue;
-        }
-        y.fill(T::ZERO);
-        for x in x.chunks_exact(after) {
-            y.iter_mut().zip(x).for_each(|(y, x)| *y += *x);
-        }
+fn sum_rows<S: Simd, T: Real>(simd: S, x: &[T], length: usize, y: &mut [T]) {
+    for (y, x) in y.iter_mut().zip(x.chunks_exact(length)) {
+        *y = if length <= T::LANES {
+            x.iter().fold(T::ZERO, |sum, &x| sum + x)
+        } else if length <= 32 * T::LANES {
+            fold(
+                simd,
+                x,
+                x,
+                #[inline(always)]
+                |sum, x, _| sum + x,
+            )
+        } else {
+            T::from_f64(sum_all(simd, x))
+        };
     }
+}
+
+/// y\[k\] = sum of x\[j stride + k\], of at most [`STRIP`] columns k, over all rows j.
+#[inline(always)]
+fn sum_strip<S: Simd, T: Real>(simd: S, x: &[T], stride: usize, y: &mut [T]) {
+    let mut sums = [0.0; STRIP];
+    add_rows(simd, x, stride, &mut sums[..y.len()]);
+    y.iter_mut().zip(sums).for_each(|(y, sum)| *y = T::from_f64(sum));
 }
 
 /// For every i and k the best of x\[i, 0, k\], x\[i, 1, k\], ..., the first of equally good ones:
@@ -242,18 +291,33 @@ mod tests {
         [[2, 3, 4], [5, 7, 1], [1, 40, 33], [3, 0, 2], [0, 2, 2], [9000, 2, 5], [2, 3, CHUNK + 7]];
 
     #[test]
-    fn sums_over_an_axis_are_added_up_in_its_order_on_every_instruction_set() {
-        for sizes in SIZES {
+    fn sums_over_an_axis_are_the_same_bits_on_every_instruction_set() {
+        for sizes in SIZES.into_iter().chain([[1, 1000, 3], [2, 70, 2000], [1, 40_000, 1]]) {
             let [before, length, after] = sizes;
             let x: Vec<f32> = (0..sizes.iter().product()).map(|i| (i as f32).sin()).collect();
-            let expected = each_of(sizes, |places| places.fold(0.0, |sum, i| sum + x[i]));
-            for (level, sums) in at_each(|| {
+            let expected =
+                each_of(sizes, |places| places.map(|i| f64::from(x[i])).sum::<f64>() as f32);
+            let found = at_each(|| {
                 let mut sums = vec![f32::NAN; before * after];
                 sum_middle(&x, length, after, &mut sums);
                 sums
-            }) {
-                assert!(sums == expected, "{sizes:?} at {level}");
+            });
+            for (level, sums) in &found {
+                assert!(*sums == found[0].1, "{sizes:?} at {level}");
+                let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * (length as f32).sqrt();
+                assert!(sums.iter().zip(&expected).all(near), "{sizes:?} at {level}");
             }
+        }
+    }
+
+    #[test]
+    fn sums_of_many_elements_keep_their_digits() {
+        for (length, after) in [(1_000_000, 1), (1_000_000, 2), (100_000, 33)] {
+            let mut sums = vec![0.0; after];
+            sum_middle(&vec![0.1_f32; length * after], length, after, &mut sums);
+            let expected = f64::from(0.1_f32) * length as f64;
+            let off = |sum: &f32| (f64::from(*sum) / expected - 1.0).abs();
+            assert!(sums.iter().all(|sum| off(sum) < 1e-6), "{length} x {after}: {sums:?}");
         }
     }
 

@@ -12,6 +12,7 @@ use crate::gemm::{Matrix, Packed, multiply};
 use crate::init::Init;
 use crate::kernels::elementwise::add;
 use crate::kernels::lstm;
+use crate::kernels::reduce::sum_middle;
 use crate::ops::concat;
 use crate::parallel::{self, Order, chunks};
 use crate::params::{ParamId, Scope};
@@ -208,8 +209,7 @@ impl<T: Real> LstmOp<T> {
         }
         if ctx.needs(5) {
             let mut db = ctx.uninit([4 * hidden]);
-            db.data_mut().fill(T::ZERO);
-            dgates.rows().for_each(|row| add(db.data_mut(), row));
+            sum_middle(dgates.data(), rows, 4 * hidden, db.data_mut());
             ctx.add(5, db);
         }
     }

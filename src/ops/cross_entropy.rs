@@ -13,6 +13,9 @@ use std::ops::Range;
 /// The rows of logits are worked on in at most this many pieces.
 const PIECES: usize = 16;
 
+/// Rows whose gradients are added up before their sum goes to that of a piece.
+const SHORT: usize = 16;
+
 /// Rows of logits, and the target of each.
 struct Rated<'a, T> {
     /// rows x classes
@@ -53,14 +56,21 @@ impl<T: Real> Rated<'_, T> {
         let work = (Rows::new(rows, height), pieces);
         let piece = |(rows, (logits, losses)): (Range<usize>, (&mut [T], &mut [T])),
                      sums: &mut [T]| {
-            let rows = logits.chunks_exact_mut(classes).zip(&targets[rows]);
-            for (loss, (row, &target)) in losses.iter_mut().zip(rows) {
-                let target = target as usize;
-                let total;
-                (*loss, total) = row_loss(row, bias, target);
-                scale_and_add(row, weight / total, sums);
-                row[target] -= weight;
-                sums[target] -= weight;
+            // The sums of a few rows at a time, so that no sum has very many terms.
+            let mut few = pool.take(classes);
+            let rows = logits.chunks_mut(SHORT * classes).zip(targets[rows].chunks(SHORT));
+            for (losses, (logits, targets)) in losses.chunks_mut(SHORT).zip(rows) {
+                few.fill(T::ZERO);
+                let rows = logits.chunks_exact_mut(classes).zip(targets);
+                for (loss, (row, &target)) in losses.iter_mut().zip(rows) {
+                    let target = target as usize;
+                    let total;
+                    (*loss, total) = row_loss(row, bias, target);
+                    scale_and_add(row, weight / total, &mut few);
+                    row[target] -= weight;
+                    few[target] -= weight;
+                }
+                add(sums, &few);
             }
         };
         parallel::sum(pool, 0, Order::Forward, work, &mut sums, piece, add);

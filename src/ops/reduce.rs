@@ -22,7 +22,7 @@ impl<'t, T: Real> Var<'t, T> {
     pub fn mean(self) -> Var<'t, T> {
         let n = self.shape().elements();
         assert!(n > 0, "mean of nothing: shape {:?}", self.shape());
-        self.sum() * (T::ONE / T::from_usize(n))
+        self.sum() / T::from_usize(n)
     }
 }
 
@@ -86,7 +86,7 @@ impl<'t, T: Real> Var<'t, T> {
     pub fn mean_axis(self, axis: usize) -> Var<'t, T> {
         let (_, length, _) = around("mean_axis", self.shape(), axis);
         assert!(length > 0, "mean_axis: axis {axis} of shape {:?} is empty", self.shape());
-        self.sum_axis(axis) * (T::ONE / T::from_usize(length))
+        self.sum_axis(axis) / T::from_usize(length)
     }
 }
 
@@ -151,6 +151,18 @@ mod tests {
             tape.leaf(Tensor::<f64>::zeros([0, 2])).sum_axis(0).value(),
             Tensor::from([0.0, 0.0])
         );
+    }
+
+    #[test]
+    fn sums_and_means_of_many_numbers_keep_their_digits() {
+        let tape = Tape::new();
+        let y = tape.constant(Tensor::full([1_000_000, 2], 0.1_f32));
+        assert_eq!(y.mean_axis(0).value().data(), [0.1, 0.1]);
+        assert_eq!(y.mean().value().item(), 0.1);
+        let x = tape.constant(Tensor::full([20_000_000, 1], 1.0_f32));
+        assert_eq!(x.sum_axis(0).value().data(), [2e7]);
+        let bias = tape.leaf(Tensor::from([0.0]));
+        assert_eq!(tape.backward((x + bias).sum()).unwrap().dense(bias).data(), [2e7]);
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl<'a, T: Real> Choice<'a, T> {
             self.queries.panels(simd, rows.clone(), tile.clone(), q);
             for (g, at) in tile.zip((0..columns).step_by(s)) {
                 for (p, tokens) in panel::tokens::<T>(0..rows.len()).enumerate() {
-                    let q = &q[(p * columns + at) * T::LANES..][..s * T::LANES];
+                    let q = &mut q[(p * columns + at) * T::LANES..][..s * T::LANES];
                     let (code, failed) = self.choose_panel(simd, g, q, scores);
                     if failed & ((1 << tokens.len()) - 1) != 0 {
                         self.failed.store(true, Ordering::Relaxed);
@@ -170,7 +170,7 @@ impl<'a, T: Real> Choice<'a, T> {
         &self,
         simd: S,
         g: usize,
-        queries: &[T],
+        queries: &mut [T],
         scores: &mut [T],
     ) -> (T::Wide<S>, u64) {
         let lowest = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);

@@ -88,10 +88,9 @@ impl<T: Real> Columns<T> {
         &self.data[self.sizes.elements_of(g)]
     }
 
-    /// The i-th codebook, s x K.
-    pub(crate) fn book(&self, i: usize) -> &[T] {
-        let book = self.sizes.size * self.sizes.width;
-        &self.data[i * book..][..book]
+    /// The first codebooks, one after the other, to write to.
+    pub(crate) fn data_mut(&mut self, books: usize) -> &mut [T] {
+        &mut self.data[..books * self.sizes.size * self.sizes.width]
     }
 }
 

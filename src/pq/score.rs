@@ -10,12 +10,15 @@
 //! (query, codeword) pair is one chain of fused additions over the group's width, whatever the
 //! instruction set, the batch, or the place within it. Codes for given parameters and statistics
 //! are therefore the same everywhere.
+//!
+//! Squared distances do not change if queries and codewords move together: both are moved so that a
+//! group's codewords have the mean 0. Far from the origin the squares would take up all digits.
 
 use super::codebook::{Columns, Sizes};
 use super::queries::Queries;
 use crate::kernels::dispatch::dispatch;
 use crate::kernels::panel;
-use crate::parallel;
+use crate::parallel::{self, Order, chunks};
 use crate::real::Real;
 use crate::tape::{Context, Op, Var};
 use crate::tensor::{Buffer, Pool, Tensor};
@@ -35,22 +38,28 @@ pub(crate) enum Score {
 pub(crate) struct Keys<T: Real> {
     /// How.
     pub(crate) score: Score,
+    /// The codewords; of squared distances less their centre.
     columns: Columns<T>,
-    /// ||C||^2, G x K: of squared distances only.
+    /// The mean of a codebook's codewords, G x s: of squared distances only, as what follows.
+    centres: Buffer<T>,
+    /// ||C - centre||^2, G x K
     squares: Buffer<T>,
 }
 
 impl<T: Real> Keys<T> {
     /// Codewords G x K x s.
     pub(crate) fn new(pool: &Pool<T>, score: Score, codewords: &Tensor<T>) -> Self {
-        let columns = Columns::new(pool, codewords);
-        let Sizes { books, size, .. } = columns.sizes;
-        let mut squares = pool.take(if score == Score::SquaredDistance { books * size } else { 0 });
-        parallel::for_each_chunk(&mut squares, size, |i, squares| {
-            let columns = columns.book(i);
+        let mut columns = Columns::new(pool, codewords);
+        let Sizes { books, size, width } = columns.sizes;
+        let books = if score == Score::SquaredDistance { books } else { 0 };
+        let (mut centres, mut squares) = (pool.take(books * width), pool.take(books * size));
+        let of_books = (chunks(&mut centres, width), chunks(&mut squares, size));
+        let work = (chunks(columns.data_mut(books), size * width), of_books);
+        parallel::for_each(Order::Forward, work, |_, (columns, (centre, squares))| {
+            dispatch!(|simd| move_to_centre(simd, columns, centre));
             dispatch!(|simd| squared_norms(simd, columns, squares));
         });
-        Keys { score, columns, squares }
+        Keys { score, columns, centres, squares }
     }
 
     /// G, K and s.
@@ -58,9 +67,16 @@ impl<T: Real> Keys<T> {
         self.columns.sizes
     }
 
+    /// The centre of group g.
+    fn centre(&self, g: usize) -> &[T] {
+        let Sizes { width, .. } = self.sizes();
+        &self.centres[self.sizes().book(g) * width..][..width]
+    }
+
     /// out\[j\] = the score of codeword j of group g, for a panel of queries, s rows; out has K rows.
+    /// Squared distances move the queries by the group's centre.
     #[inline(always)]
-    pub(crate) fn scores<S: Simd>(&self, simd: S, g: usize, queries: &[T], out: &mut [T]) {
+    pub(crate) fn scores<S: Simd>(&self, simd: S, g: usize, queries: &mut [T], out: &mut [T]) {
         self.scores_with(
             simd,
             g,
@@ -77,7 +93,7 @@ impl<T: Real> Keys<T> {
         &self,
         simd: S,
         g: usize,
-        queries: &[T],
+        queries: &mut [T],
         out: &mut [T],
         mut finish: impl FnMut(usize, T::Wide<S>) -> T::Wide<S>,
     ) {
@@ -86,9 +102,10 @@ impl<T: Real> Keys<T> {
             Score::Dot => panel::product_with::<S, T, true>(simd, columns, queries, out, finish),
             Score::SquaredDistance => {
                 let mut norms = T::Wide::<S>::splat(simd, T::ZERO);
-                for q in queries.chunks_exact(T::LANES) {
-                    let q = T::Wide::<S>::from_slice(simd, q);
+                for (part, &centre) in queries.chunks_exact_mut(T::LANES).zip(self.centre(g)) {
+                    let q = T::Wide::<S>::from_slice(simd, part) - centre;
                     norms = q.mul_add_precise(q, norms);
+                    q.store_slice(part);
                 }
                 let squares = &self.squares[self.sizes().codeword(g, 0)..][..self.sizes().size];
                 panel::product_with::<S, T, true>(
@@ -121,8 +138,11 @@ impl<T: Real> Keys<T> {
         let (k, columns) = (self.sizes().size, self.columns.of(g));
         let mut keys = pool.take(columns.len());
         let columns = keys.chunks_exact_mut(k).zip(columns.chunks_exact(k));
-        for ((keys, column), &centre) in columns.zip(queries.centre) {
-            let centre = if self.score == Score::Dot { 0.0 } else { centre.to_f64() };
+        for (t, (keys, column)) in columns.enumerate() {
+            let centre = match self.score {
+                Score::Dot => 0.0,
+                Score::SquaredDistance => queries.centre[t].to_f64() - self.centre(g)[t].to_f64(),
+            };
             keys.iter_mut().zip(column).for_each(|(key, &c)| *key = c.to_f64() - centre);
         }
         let mut row = pool.take(k);
@@ -146,6 +166,17 @@ impl<T: Real> Keys<T> {
                 }
             }
         }
+    }
+}
+
+/// centre <- the mean of the codewords of s x K columns, and the columns less it.
+#[inline(always)]
+fn move_to_centre<S: Simd, T: Real>(_: S, columns: &mut [T], centre: &mut [T]) {
+    let k = columns.len() / centre.len();
+    for (column, centre) in columns.chunks_exact_mut(k).zip(centre) {
+        let sum: f64 = column.iter().map(|c| c.to_f64()).sum();
+        *centre = T::from_f64(sum / k as f64);
+        column.iter_mut().for_each(|c| *c -= *centre);
     }
 }
 

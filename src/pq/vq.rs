@@ -35,7 +35,7 @@ use super::score::Score;
 use crate::kernels::codewords;
 use crate::kernels::dispatch::dispatch;
 use crate::kernels::elementwise::add;
-use crate::kernels::reduce::dot_of_chunk;
+use crate::kernels::reduce::dot_of_piece;
 use crate::ops::{Distinct, Ids};
 use crate::parallel::{self, Order, chunks};
 use crate::real::Real;
@@ -149,7 +149,7 @@ impl<T: Real> Pull<'_, T> {
             let count = T::from_usize(self.distinct.count(u));
             codewords::put(codewords, sizes.stride(), codes, pull);
             pull.iter_mut().zip(self.distinct.row(u, self.table)).for_each(|(c, q)| *c -= *q);
-            squares += count.to_f64() * dot_of_chunk(simd, pull, pull).to_f64();
+            squares += count.to_f64() * dot_of_piece(simd, pull, pull).to_f64();
             if count > T::ONE {
                 pull.iter_mut().for_each(|pull| *pull *= count);
             }

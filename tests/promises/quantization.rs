@@ -5,6 +5,39 @@ use dpq::optim::{Optimizer, Sgd};
 use dpq::pq::{BATCH_NORM_RATE, Form, Normalization, Quantized, composed, sx, vq};
 use dpq::{CodeTable, DpqConfig, DpqEmbedding, Embedding, Init, Params, Tape, Tensor, Var, rng};
 
+#[test]
+fn centroids_far_from_the_origin_are_still_the_nearest() {
+    for (offset, spread) in [(0.0, 1.0), (1000.0, 1.0), (-3e4, 1.0), (1e3, 0.01)] {
+        let draw = |name: &str, shape: &[usize]| {
+            let x = Tensor::<f32>::uniform(shape, spread, &mut rng::stream(5, name, 0));
+            Tensor::from_fn(shape, |i| x.data()[i] + offset)
+        };
+        let (n, k, s) = (500, 16, 8);
+        let (queries, codebook) = (draw("queries", &[n, s]), draw("codebook", &[1, k, s]));
+        let config = DpqConfig { batch_norm: false, ..DpqConfig::vq(1, k) };
+        let mut params = Params::<f32>::new();
+        let embedding = DpqEmbedding::new(params.scope("words"), n, s, config).unwrap();
+        params.set(embedding.queries(), queries.clone());
+        params.set(embedding.keys(), codebook.clone());
+
+        let distance = |q: &[f32], c: &[f32]| -> f64 {
+            q.iter().zip(c).map(|(q, c)| (f64::from(*q) - f64::from(*c)).powi(2)).sum()
+        };
+        let codes = embedding.codes(&params).unwrap().unpack();
+        let rows = Tape::new()
+            .value(&params, |p| {
+                embedding.forward(p, &(0..n as u32).collect::<Vec<_>>()).rows.value()
+            })
+            .unwrap();
+        for ((q, &code), row) in queries.rows().zip(&codes).zip(rows.rows()) {
+            let nearest = codebook.rows().map(|c| distance(q, c)).fold(f64::INFINITY, f64::min);
+            let chosen = codebook.rows().nth(code as usize).unwrap();
+            assert!(distance(q, chosen) <= nearest * (1.0 + 1e-5), "{offset}: {q:?} {chosen:?}");
+            assert_eq!(row, chosen);
+        }
+    }
+}
+
 const VOCABULARY: usize = 30;
 const GROUPS: usize = 3;
 const K: usize = 9;
