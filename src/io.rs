@@ -19,8 +19,7 @@ const MOST_LINKS: usize = 40;
 /// Those of [`check_writable`], and [`Error::Io`] if writing fails; `path` is then as it was.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let (target, permissions) = target(path)?;
-    replace(&target, permissions, bytes)
-        .map_err(|source| Error::Io { path: path.to_path_buf(), source })
+    replace(&target, permissions, bytes).map_err(|source| Error::io(path, source))
 }
 
 /// Refuses what [`write_whole`] would refuse before it writes anything. A program asks this before
@@ -44,7 +43,7 @@ fn target(path: &Path) -> Result<(PathBuf, Option<Permissions>)> {
         found: found.into(),
         expected: "a regular file, or nothing".into(),
     };
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let io = |source| Error::io(path, source);
     let mut target = path.to_path_buf();
     for _ in 0..=MOST_LINKS {
         if !names_a_file(&target) {

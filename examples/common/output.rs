@@ -67,7 +67,7 @@ fn create_folder(folder: &Path) -> Result<()> {
         let found = if folder.is_symlink() { "a link to no folder" } else { "a file" }.into();
         return Err(Error::File { path, found, expected }.into());
     }
-    Ok(fs::create_dir_all(folder).map_err(|source| Error::Io { path: folder.into(), source })?)
+    Ok(fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?)
 }
 
 /// Removes what a run that was killed was writing. A part that stays is harmless.
@@ -84,12 +84,11 @@ fn remove_parts(folder: PathBuf) {
 /// Makes sure that a folder takes new files, and its disk as many bytes.
 fn probe(folder: &Path, bytes: usize) -> Result<()> {
     let file = folder.join(".dpq-probe.part");
-    let io = |source| Error::Io { path: folder.to_path_buf(), source };
     write_whole(&file, &vec![0; bytes]).map_err(|error| match error {
-        Error::Io { source, .. } => io(source),
+        Error::Io { source, .. } => Error::Io { path: folder.into(), source },
         other => other,
     })?;
-    Ok(fs::remove_file(&file).map_err(io)?)
+    Ok(fs::remove_file(&file).map_err(|source| Error::io(folder, source))?)
 }
 
 /// Moves the results of an earlier run, those of models that this one does not train too, to
@@ -109,7 +108,7 @@ fn set_earlier_aside(out: &Path) -> Result<Option<PathBuf>> {
     let aside = create_numbered(&out.join("earlier"))?;
     for name in found {
         let path = out.join(name);
-        fs::rename(&path, aside.join(name)).map_err(|source| Error::Io { path, source })?;
+        fs::rename(&path, aside.join(name)).map_err(|source| Error::io(path, source))?;
     }
     Ok(Some(aside))
 }
@@ -122,7 +121,7 @@ fn create_numbered(parent: &Path) -> Result<PathBuf> {
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
-            Err(source) => return Err(Error::Io { path, source }.into()),
+            Err(source) => return Err(Error::io(path, source).into()),
         }
     }
 }

@@ -177,7 +177,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>> {
         let found = format!("a broken link to {}", target.display());
         return Err(misfit(path, found, "a link to a text"));
     }
-    fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+    fs::read(path).map_err(|source| Error::io(path, source))
 }
 
 fn is_file_or_broken_link(path: &Path) -> bool {

@@ -341,7 +341,7 @@ fn saving_where_it_cannot_be_is_an_error_and_leaves_nothing_behind() {
     let taken = folder.path().join("taken");
     std::fs::create_dir(&taken).unwrap();
     let fault = compact.save(&taken).unwrap_err();
-    assert!(matches!(&fault, Error::Io { path, .. } if *path == taken), "{fault:?}");
+    assert!(matches!(&fault, Error::File { path, .. } if *path == taken), "{fault:?}");
     assert_eq!(names(folder.path()), ["taken"]);
 
     let fault = CompactEmbedding::<f32>::load(&missing).unwrap_err();
@@ -371,8 +371,9 @@ fn a_failed_save_keeps_the_file_that_was_there() {
     let compact = embedding.to_compact(&params).unwrap();
     compact.save(&path).unwrap();
     let before = std::fs::read(&path).unwrap();
-    // A folder stands where the temporary file should.
-    std::fs::create_dir(folder.path().join("embedding.part")).unwrap();
+    let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(&path, permissions).unwrap();
     let (other, other_params) = trained(configs()[2]);
     other.to_compact(&other_params).unwrap().save(&path).unwrap_err();
     assert_eq!(std::fs::read(&path).unwrap(), before);
