@@ -2,9 +2,10 @@
 
 use super::params::{Param, Params};
 use crate::error::{Error, Result};
-use crate::io::{StoredTensor, load_tensors, save_tensors};
+use crate::io::{StoredTensor, read, tensors_from_bytes, tensors_to_bytes, write_whole};
 use crate::real::Real;
 use std::any::type_name;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The value of `format` in the metadata.
@@ -14,12 +15,17 @@ impl<T: Real> Params<T> {
     /// Writes all of them, statistics included, to a safetensors file, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Io`] if that fails.
+    /// Those of [`write_whole`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        write_whole(path.as_ref(), &self.to_bytes())
+    }
+
+    /// What [`save`](Params::save) writes.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let stored =
             |param: &Param<T>| (param.name.to_string(), StoredTensor::from_tensor(&param.value));
         let tensors = self.params.iter().map(stored).collect();
-        save_tensors(path.as_ref(), &tensors, &[("format", FORMAT)])
+        tensors_to_bytes(&tensors, &[("format", FORMAT)])
     }
 
     /// Sets every parameter to the tensor of its name in a safetensors file, of any origin.
@@ -33,7 +39,19 @@ impl<T: Real> Params<T> {
     /// it has a tensor that is no parameter.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let (tensors, _) = load_tensors(path)?;
+        self.take_all(path, &read(path)?)
+    }
+
+    /// [`load`](Params::load) from the bytes of such a file, which errors call `bytes`.
+    ///
+    /// # Errors
+    /// As [`load`](Params::load).
+    pub fn load_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.take_all(Path::new("bytes"), bytes)
+    }
+
+    fn take_all(&mut self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let (tensors, _) = tensors_from_bytes(path, bytes)?;
         if let Some(name) = tensors.keys().find(|name| self.find(name).is_none()) {
             let expected = format!("only the {} parameters of the model", self.params.len());
             return Err(misfit(path, format!("tensor {name}"), expected));
@@ -59,14 +77,14 @@ impl<T: Real> Params<T> {
                 expected: "at least one that is accepted".into(),
             });
         }
-        let (tensors, _) = load_tensors(path)?;
-        self.take(path, tensors, wanted)
+        let bytes = read(path)?;
+        self.take(path, tensors_from_bytes(path, &bytes)?.0, wanted)
     }
 
     fn take(
         &mut self,
         path: &Path,
-        mut tensors: std::collections::BTreeMap<String, StoredTensor>,
+        mut tensors: BTreeMap<String, StoredTensor<'_>>,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<()> {
         let mut values = Vec::new();

@@ -24,8 +24,8 @@ const CHUNK: usize = 128;
 /// With the feature `io`, `save` writes it to a
 /// [safetensors](https://github.com/huggingface/safetensors) file, which PyTorch and others read without
 /// executing anything, and `load` reads it. The file has two tensors, `codes`, the packed codes as bytes
-/// ([`CodeTable`] says how they are packed), and `values`, G x K x s in single precision; the metadata
-/// hold the settings, `rows` and `bits`. To read it in Python:
+/// ([`CodeTable`] says how they are packed), and `values`, G x K x s in the table's own precision; the
+/// metadata hold the settings, `rows` and `bits`. To read it in Python:
 ///
 /// ```text
 /// with safetensors.safe_open("embedding.safetensors", "pt") as f:
@@ -148,15 +148,22 @@ impl<T: Real> CompactEmbedding<T> {
         self.config.groups * self.values.shape()[2]
     }
 
-    /// Bytes of the packed codes and of the values in 32 bits each: what a file of it stores, but
-    /// for the header.
-    pub fn bytes(&self) -> usize {
-        self.codes.bytes().len() + 4 * self.values.data().len()
+    /// The same table in another precision.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if a value is beyond its range.
+    pub fn cast<U: Real>(&self) -> Result<CompactEmbedding<U>> {
+        CompactEmbedding::new(self.config, self.codes.clone(), self.values.cast())
     }
 
-    /// Bytes of the full table in 32 bits per element.
+    /// Bytes of the packed codes and of the values: what a file of it stores, but for the header.
+    pub fn bytes(&self) -> usize {
+        self.codes.bytes().len() + size_of_val(self.values.data())
+    }
+
+    /// Bytes of the full table in the same precision.
     pub fn full_bytes(&self) -> usize {
-        4 * self.codes.rows() * self.row_width()
+        size_of::<T>() * self.codes.rows() * self.row_width()
     }
 
     /// How many times smaller than the full table it is, from the bytes that are really stored.

@@ -1,0 +1,191 @@
+//! Named tensors and metadata in [safetensors](https://github.com/huggingface/safetensors) files, which
+//! PyTorch and others read without executing anything.
+
+use super::write::write_whole;
+use crate::error::{Error, Result};
+use crate::real::Real;
+use crate::tensor::Tensor;
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+/// A tensor as a file holds it: type, shape, and elements in little-endian bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredTensor<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Cow<'a, [u8]>,
+}
+
+/// The tensors of a file, and its metadata, by name.
+pub type TensorFile<'a> = (BTreeMap<String, StoredTensor<'a>>, BTreeMap<String, String>);
+
+impl<'a> StoredTensor<'a> {
+    /// A tensor in its own precision.
+    pub fn from_tensor<T: Real>(tensor: &Tensor<T>) -> StoredTensor<'static> {
+        let single = size_of::<T>() == 4;
+        let mut bytes = Vec::with_capacity(size_of_val(tensor.data()));
+        for x in tensor.data() {
+            if single {
+                bytes.extend_from_slice(&(x.to_f64() as f32).to_le_bytes());
+            } else {
+                bytes.extend_from_slice(&x.to_f64().to_le_bytes());
+            }
+        }
+        let dtype = if single { Dtype::F32 } else { Dtype::F64 };
+        StoredTensor { dtype, shape: tensor.shape().to_vec(), bytes: bytes.into() }
+    }
+
+    /// A vector of bytes.
+    pub fn from_bytes(bytes: impl Into<Cow<'a, [u8]>>) -> StoredTensor<'a> {
+        let bytes = bytes.into();
+        StoredTensor { dtype: Dtype::U8, shape: vec![bytes.len()], bytes }
+    }
+
+    /// The tensor, if it is of real numbers that `T` holds without rounding: `f32` in both
+    /// precisions, `f64` in its own; and has at most four axes.
+    pub fn to_tensor<T: Real>(&self) -> Option<Tensor<T>> {
+        if self.shape.len() > 4 {
+            return None;
+        }
+        let data = match self.dtype {
+            Dtype::F32 => {
+                let numbers = self.bytes.as_chunks().0.iter();
+                numbers.map(|&x| T::from_f64(f64::from(f32::from_le_bytes(x)))).collect()
+            }
+            Dtype::F64 if size_of::<T>() == 8 => {
+                let numbers = self.bytes.as_chunks().0.iter();
+                numbers.map(|&x| T::from_f64(f64::from_le_bytes(x))).collect()
+            }
+            _ => return None,
+        };
+        Tensor::new(&self.shape[..], data).ok()
+    }
+
+    /// The bytes, if it is a vector of bytes.
+    pub fn to_bytes(&self) -> Option<&[u8]> {
+        (self.dtype == Dtype::U8 && self.shape.len() == 1).then_some(&self.bytes)
+    }
+
+    /// The lengths of the axes.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The same with bytes of its own.
+    fn into_owned(self) -> StoredTensor<'static> {
+        StoredTensor { bytes: self.bytes.into_owned().into(), ..self }
+    }
+}
+
+impl fmt::Display for StoredTensor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "of shape {:?} and type {:?}", self.shape, self.dtype)
+    }
+}
+
+/// Writes tensors and metadata to a safetensors file, whole or not at all. Equal contents give equal
+/// bytes.
+///
+/// # Errors
+/// Those of [`write_whole`].
+pub fn save_tensors(
+    path: &Path,
+    tensors: &BTreeMap<String, StoredTensor<'_>>,
+    metadata: &[(&str, &str)],
+) -> Result<()> {
+    write_whole(path, &tensors_to_bytes(tensors, metadata))
+}
+
+/// What [`save_tensors`] writes.
+pub fn tensors_to_bytes(
+    tensors: &BTreeMap<String, StoredTensor<'_>>,
+    metadata: &[(&str, &str)],
+) -> Vec<u8> {
+    let views = tensors.iter().map(|(name, tensor)| {
+        let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
+        (name, view.expect("as many bytes as the shape says"))
+    });
+    let metadata = metadata.iter().map(|&(key, value)| (key.into(), value.into())).collect();
+    let mut bytes = safetensors::serialize(views, Some(metadata)).expect("well-formed tensors");
+    sort_header(&mut bytes);
+    bytes
+}
+
+/// Puts the keys of a file's header in sorted order: the order of its metadata is a hash map's.
+fn sort_header(bytes: &mut [u8]) {
+    let (length, rest) = bytes.split_at_mut(8);
+    let length = u64::from_le_bytes((&*length).try_into().expect("eight bytes"));
+    let header = &mut rest[..length as usize];
+    let json: serde_json::Value = serde_json::from_slice(header).expect("a header of JSON");
+    let sorted = json.to_string();
+    header.fill(b' ');
+    header[..sorted.len()].copy_from_slice(sorted.as_bytes());
+}
+
+/// The tensors and metadata of a safetensors file.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read, [`Error::File`] if it is no safetensors file, or a damaged one.
+pub fn load_tensors(path: &Path) -> Result<TensorFile<'static>> {
+    let bytes = read(path)?;
+    let (tensors, metadata) = tensors_from_bytes(path, &bytes)?;
+    let owned = tensors.into_iter().map(|(name, tensor)| (name, tensor.into_owned()));
+    Ok((owned.collect(), metadata))
+}
+
+/// The tensors and metadata in the bytes of a safetensors file. The tensors stay where they are; errors
+/// name `path`.
+///
+/// # Errors
+/// [`Error::File`] if they are no safetensors file, or a damaged one.
+pub fn tensors_from_bytes<'a>(path: &Path, bytes: &'a [u8]) -> Result<TensorFile<'a>> {
+    parse(bytes).map_err(|error| Error::File {
+        path: path.to_path_buf(),
+        found: culprit(bytes).unwrap_or_else(|| error.to_string()),
+        expected: "a safetensors file".into(),
+    })
+}
+
+/// The first tensor of a damaged file, with what its header says of it, whose type, shape and place
+/// contradict each other.
+fn culprit(bytes: &[u8]) -> Option<String> {
+    let length = u64::from_le_bytes(*bytes.first_chunk()?) as usize;
+    let end = length.checked_add(8).filter(|_| length <= DIAGNOSED)?;
+    let header: serde_json::Value = serde_json::from_slice(bytes.get(8..end)?).ok()?;
+    let fits = |entry: &serde_json::Value| {
+        let dtype: Dtype = serde_json::from_value(entry["dtype"].clone()).ok()?;
+        let shape: Vec<usize> = serde_json::from_value(entry["shape"].clone()).ok()?;
+        let [start, stop]: [usize; 2] =
+            serde_json::from_value(entry["data_offsets"].clone()).ok()?;
+        let bits = shape.iter().try_fold(dtype.bitsize(), |bits, &n| bits.checked_mul(n))?;
+        (8 * stop.checked_sub(start)? == bits && stop <= bytes.len() - end).then_some(())
+    };
+    let mut tensors = header.as_object()?.iter().filter(|(name, _)| *name != "__metadata__");
+    let (name, entry) = tensors.find(|(_, entry)| fits(entry).is_none())?;
+    Some(format!("tensor {name} with {entry}"))
+}
+
+/// Longer headers are not searched for what is wrong with them.
+const DIAGNOSED: usize = 1 << 16;
+
+fn parse(bytes: &[u8]) -> Result<TensorFile<'_>, SafeTensorError> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let metadata = header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone()));
+    let file = SafeTensors::deserialize(bytes)?;
+    let tensors = file.iter().map(|(name, view)| {
+        let (dtype, shape) = (view.dtype(), view.shape().to_vec());
+        (name.to_string(), StoredTensor { dtype, shape, bytes: view.data().into() })
+    });
+    Ok((tensors.collect(), metadata.collect()))
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| Error::io(path, source))
+}
