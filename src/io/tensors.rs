@@ -5,7 +5,8 @@ use super::write::write_whole;
 use crate::error::{Error, Result};
 use crate::real::Real;
 use crate::tensor::Tensor;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorInfo, TensorView};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -154,16 +155,15 @@ pub fn tensors_from_bytes<'a>(path: &Path, bytes: &'a [u8]) -> Result<TensorFile
 fn culprit(bytes: &[u8]) -> Option<String> {
     let length = u64::from_le_bytes(*bytes.first_chunk()?) as usize;
     let end = length.checked_add(8).filter(|_| length <= DIAGNOSED)?;
-    let header: serde_json::Value = serde_json::from_slice(bytes.get(8..end)?).ok()?;
-    let fits = |entry: &serde_json::Value| {
-        let dtype: Dtype = serde_json::from_value(entry["dtype"].clone()).ok()?;
-        let shape: Vec<usize> = serde_json::from_value(entry["shape"].clone()).ok()?;
-        let [start, stop]: [usize; 2] =
-            serde_json::from_value(entry["data_offsets"].clone()).ok()?;
+    let header: BTreeMap<String, &RawValue> = serde_json::from_slice(bytes.get(8..end)?).ok()?;
+    let fits = |entry: &RawValue| {
+        let TensorInfo { dtype, shape, data_offsets: (start, stop) } =
+            serde_json::from_str(entry.get()).ok()?;
         let bits = shape.iter().try_fold(dtype.bitsize(), |bits, &n| bits.checked_mul(n))?;
-        (8 * stop.checked_sub(start)? == bits && stop <= bytes.len() - end).then_some(())
+        let held = stop.checked_sub(start)?.checked_mul(8)?;
+        (held == bits && stop <= bytes.len() - end).then_some(())
     };
-    let mut tensors = header.as_object()?.iter().filter(|(name, _)| *name != "__metadata__");
+    let mut tensors = header.iter().filter(|(name, _)| *name != "__metadata__");
     let (name, entry) = tensors.find(|(_, entry)| fits(entry).is_none())?;
     Some(format!("tensor {name} with {entry}"))
 }

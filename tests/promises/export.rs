@@ -201,6 +201,16 @@ fn a_file_cut_anywhere_is_refused() {
 }
 
 #[test]
+fn a_tensor_of_more_bits_than_can_be_counted_is_refused() {
+    let good = exported(configs()[0]);
+    let entry = r#"{"dtype":"F32","shape":[1],"data_offsets":[0,2305843009213693952]}"#;
+    let header = format!("{{\"codes\":{entry}}}");
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+    let expected = format!("found tensor codes with {entry}, expected a safetensors file");
+    assert_eq!(good.refused(&bytes), expected);
+}
+
+#[test]
 fn a_value_that_is_not_finite_is_refused() {
     let good = exported(configs()[0]);
     for (bad, name) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (-f32::INFINITY, "-inf")] {
