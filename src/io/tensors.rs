@@ -172,13 +172,14 @@ fn culprit(bytes: &[u8]) -> Option<String> {
 const DIAGNOSED: usize = 1 << 16;
 
 fn parse(bytes: &[u8]) -> Result<TensorFile<'_>, SafeTensorError> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let metadata = header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone()));
-    let file = SafeTensors::deserialize(bytes)?;
-    let tensors = file.iter().map(|(name, view)| {
-        let (dtype, shape) = (view.dtype(), view.shape().to_vec());
-        (name.to_string(), StoredTensor { dtype, shape, bytes: view.data().into() })
+    let (length, header) = SafeTensors::read_metadata(bytes)?;
+    let data = &bytes[8 + length..];
+    let tensors = header.tensors().into_iter().map(|(name, info)| {
+        let (start, stop) = info.data_offsets;
+        let (dtype, shape, bytes) = (info.dtype, info.shape.clone(), data[start..stop].into());
+        (name, StoredTensor { dtype, shape, bytes })
     });
+    let metadata = header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone()));
     Ok((tensors.collect(), metadata.collect()))
 }
 
