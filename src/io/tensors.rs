@@ -109,8 +109,10 @@ pub fn tensors_to_bytes(
         let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
         (name, view.expect("as many bytes as the shape says"))
     });
-    let metadata = metadata.iter().map(|&(key, value)| (key.into(), value.into())).collect();
-    let mut bytes = safetensors::serialize(views, Some(metadata)).expect("well-formed tensors");
+    let pairs = metadata.iter().map(|&(key, value)| (key.into(), value.into()));
+    // Of no tensors and an empty map safetensors makes a header that is no JSON.
+    let metadata = (!metadata.is_empty()).then(|| pairs.collect());
+    let mut bytes = safetensors::serialize(views, metadata).expect("well-formed tensors");
     sort_header(&mut bytes);
     bytes
 }
@@ -189,4 +191,22 @@ fn parse(bytes: &[u8]) -> Result<TensorFile<'_>, SafeTensorError> {
 /// [`Error::Io`] if it cannot be read.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::io(path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_have_no_tensors_and_no_metadata() {
+        let tensor = BTreeMap::from([("a".into(), StoredTensor::from_bytes(&[1, 2][..]))]);
+        for tensors in [BTreeMap::new(), tensor] {
+            for metadata in [&[][..], &[("key", "value")]] {
+                let bytes = tensors_to_bytes(&tensors, metadata);
+                let (read, pairs) = tensors_from_bytes(Path::new("bytes"), &bytes).unwrap();
+                assert_eq!(read, tensors);
+                assert!(pairs.iter().map(|(key, value)| (&**key, &**value)).eq(metadata.to_vec()));
+            }
+        }
+    }
 }
