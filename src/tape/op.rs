@@ -96,6 +96,7 @@ impl<'a, T: Real> Context<'a, T> {
     }
 
     /// A tensor with unspecified contents, to fill and [`add`](Context::add).
+    #[track_caller]
     pub fn uninit(&self, shape: impl Into<Shape>) -> Tensor<T> {
         let shape = shape.into();
         Tensor::from_buffer(shape, self.pools.values.take(shape.elements()))

@@ -10,7 +10,8 @@ use std::fmt;
 
 impl<T: Real> Tape<T> {
     /// One line per node: number, op, inputs, shape, and the value and (if given) the gradient:
-    /// all elements of small ones, the Euclidean norm of others.
+    /// all elements of small ones, the Euclidean norm of others. A further output of an op has the
+    /// op's first output in place of inputs.
     ///
     /// ```
     /// use dpq::{Tape, Tensor};
@@ -21,11 +22,20 @@ impl<T: Real> Tape<T> {
     /// println!("{}", tape.table(Some(&grads)));
     /// # Ok::<(), dpq::Error>(())
     /// ```
+    ///
+    /// # Panics
+    /// If the gradients are of another tape, or of another pass.
+    #[track_caller]
     pub fn table<'a>(&'a self, grads: Option<&'a VarGrads<T>>) -> impl fmt::Display + 'a {
+        assert!(
+            grads.is_none_or(|grads| grads.is_of(self)),
+            "table: gradients of another tape, or of another pass"
+        );
         Table(self, grads)
     }
 
-    /// The tape as a graph in Graphviz's language: `dot -Tsvg`.
+    /// The tape as a graph in Graphviz's language: `dot -Tsvg`. A dashed line leads from an op's first
+    /// output to its further ones.
     pub fn graph(&self) -> impl fmt::Display + '_ {
         Graph(self)
     }
@@ -36,23 +46,30 @@ struct Table<'a, T: Real>(&'a Tape<T>, Option<&'a VarGrads<T>>);
 impl<T: Real> fmt::Display for Table<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Table(tape, grads) = self;
-        writeln!(
-            f,
-            "node  {:<24} {:<14} {:<14} {:<28} gradient",
-            "op", "inputs", "shape", "value"
-        )?;
+        let titles = ["node", "op", "inputs", "shape", "value", "gradient"];
+        let mut rows = vec![titles.map(String::from)];
         let ops = tape.ops.borrow();
         for (i, node) in tape.nodes.borrow().iter().enumerate() {
-            let (name, inputs) = name_and_inputs(node, i, &ops);
-            let inputs: Vec<String> = inputs.iter().map(|i| format!("#{i}")).collect();
-            let value = node.value.as_ref().map_or("freed".into(), brief);
+            let inputs = match source(node, i, &ops) {
+                Source::Inputs(inputs) => numbers(inputs),
+                Source::FirstOutput(first) => format!("of #{first}"),
+            };
             let gradient = grads.and_then(|g| g.at(i)).map_or("-".into(), |g| brief(&g.to_dense()));
-            let shape = format!("{:?}", node.shape);
-            writeln!(
-                f,
-                "#{i:<4} {name:<24} {:<14} {shape:<14} {value:<28} {gradient}",
-                inputs.join(" ")
-            )?;
+            rows.push([
+                format!("#{i}"),
+                name(node, i, &ops),
+                inputs,
+                format!("{:?}", node.shape),
+                node.value.as_ref().map_or("freed".into(), brief),
+                gradient,
+            ]);
+        }
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+        let widths: [usize; 6] = std::array::from_fn(|column| width(column).unwrap_or(0));
+        for row in &rows {
+            let line: String =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
+            writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())
     }
@@ -71,9 +88,8 @@ impl<T: Real> fmt::Debug for Var<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (nodes, ops) = (self.tape.nodes.borrow(), self.tape.ops.borrow());
         let node = &nodes[self.index];
-        let (name, _) = name_and_inputs(node, self.index, &ops);
         let value = node.value.as_ref().map_or("freed".into(), brief);
-        write!(f, "#{} {name} {:?}: {value}", self.index, node.shape)
+        write!(f, "#{} {} {:?}: {value}", self.index, name(node, self.index, &ops), node.shape)
     }
 }
 
@@ -84,30 +100,53 @@ impl<T: Real> fmt::Display for Graph<'_, T> {
         writeln!(f, "digraph tape {{\n  rankdir=LR; node [shape=box];")?;
         let ops = self.0.ops.borrow();
         for (i, node) in self.0.nodes.borrow().iter().enumerate() {
-            let (name, inputs) = name_and_inputs(node, i, &ops);
+            // Within quotes, a backslash and a quote are written with a backslash before them.
+            let name = name(node, i, &ops).replace('\\', "\\\\").replace('"', "\\\"");
             let style = if matches!(node.kind, Kind::Output(_)) { "" } else { ", style=rounded" };
             writeln!(f, "  n{i} [label=\"#{i} {name}\\n{:?}\"{style}];", node.shape)?;
-            for input in inputs {
-                writeln!(f, "  n{input} -> n{i};")?;
+            match source(node, i, &ops) {
+                Source::Inputs(inputs) => {
+                    for input in inputs {
+                        writeln!(f, "  n{input} -> n{i};")?;
+                    }
+                }
+                Source::FirstOutput(first) => writeln!(f, "  n{first} -> n{i} [style=dashed];")?,
             }
         }
         writeln!(f, "}}")
     }
 }
 
-/// What a node is called, and what it was computed from.
-fn name_and_inputs<'a, T: Real>(
-    node: &'a Node<T>,
-    index: usize,
-    ops: &'a [Recorded<T>],
-) -> (&'a str, &'a [usize]) {
-    let label = |default| node.label.as_deref().unwrap_or(default);
+/// What a node was computed from.
+enum Source<'a> {
+    /// These nodes; none of a leaf or a constant.
+    Inputs(&'a [usize]),
+    /// It is a further output of the op whose first output this is.
+    FirstOutput(usize),
+}
+
+fn source<'a, T: Real>(node: &Node<T>, index: usize, ops: &'a [Recorded<T>]) -> Source<'a> {
     match node.kind {
-        Kind::Leaf => (label("leaf"), &[]),
-        Kind::Constant => (label("constant"), &[]),
-        Kind::Output(op) if ops[op].first == index => (ops[op].name, &ops[op].inputs),
-        Kind::Output(_) => ("(output)", &[]),
+        Kind::Leaf | Kind::Constant => Source::Inputs(&[]),
+        Kind::Output(op) if ops[op].first == index => Source::Inputs(&ops[op].inputs),
+        Kind::Output(op) => Source::FirstOutput(ops[op].first),
     }
+}
+
+/// What a node is called, on one line.
+fn name<T: Real>(node: &Node<T>, index: usize, ops: &[Recorded<T>]) -> String {
+    let name = match node.kind {
+        Kind::Leaf => node.label.as_deref().unwrap_or("leaf").into(),
+        Kind::Constant => node.label.as_deref().unwrap_or("constant").into(),
+        Kind::Output(op) if ops[op].first == index => ops[op].name.to_string(),
+        Kind::Output(op) => format!("{}, output {}", ops[op].name, index - ops[op].first + 1),
+    };
+    let printed = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    name.chars().map(printed).collect()
+}
+
+fn numbers(nodes: &[usize]) -> String {
+    nodes.iter().map(|node| format!("#{node}")).collect::<Vec<_>>().join(" ")
 }
 
 /// All elements of a small tensor, the norm of a larger one.
@@ -136,5 +175,43 @@ mod tests {
         let loss = (w + 1.0).sum();
         tape.backward_and_free(loss).unwrap();
         assert_eq!(format!("{loss:?}"), "#2 Sum []: freed");
+    }
+
+    #[test]
+    fn labels_are_escaped_and_further_outputs_hang_on_their_op() {
+        let mut params = Params::new();
+        params.add("a \"b\" \\ c\nd", Tensor::scalar(1.0_f64));
+        let tape = Tape::new();
+        tape.train(&params);
+        let graph = tape.graph().to_string();
+        assert!(
+            graph.contains(r##"[label="#0 a \"b\" \\ c\\nd\n[]", style=rounded];"##),
+            "{graph}"
+        );
+        assert!(tape.table(None).to_string().contains("a \"b\" \\ c\\nd"));
+
+        /// Its input, three times.
+        struct Thrice;
+        impl crate::Op<f64> for Thrice {
+            fn backward(&self, _: &mut crate::Context<'_, f64>) {}
+        }
+        let tape = Tape::new();
+        let x = tape.leaf(Tensor::scalar(1.0));
+        let [_, _, last] = tape.record(Thrice, &[x], [x.value(), x.value(), x.value()]);
+        assert_eq!(format!("{last:?}"), "#3 Thrice, output 3 []: 1.0000");
+        let graph = tape.graph().to_string();
+        assert!(graph.contains("  n1 -> n2 [style=dashed];\n"), "{graph}");
+        assert!(graph.contains("  n1 -> n3 [style=dashed];\n"), "{graph}");
+        let table = tape.table(None).to_string();
+        assert!(table.contains("#3    Thrice, output 3  of #1   []     1.0000  -\n"), "{table}");
+    }
+
+    #[test]
+    #[should_panic(expected = "table: gradients of another tape, or of another pass")]
+    fn a_table_of_the_gradients_of_another_tape_is_refused() {
+        let (tape, other) = (Tape::new(), Tape::new());
+        let x = tape.leaf(Tensor::scalar(1.0_f32));
+        let grads = tape.backward(x).unwrap();
+        let _ = other.table(Some(&grads));
     }
 }

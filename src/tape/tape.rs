@@ -281,6 +281,7 @@ impl<T: Real> Tape<T> {
     }
 
     /// A tensor with unspecified contents, for an op to fill.
+    #[track_caller]
     pub fn uninit(&self, shape: impl Into<Shape>) -> Tensor<T> {
         let shape = shape.into();
         Tensor::from_buffer(shape, self.pools.values.take(shape.elements()))

@@ -446,3 +446,28 @@ fn a_failed_save_keeps_the_file_that_was_there() {
     other.to_compact(&other_params).unwrap().save(&path).unwrap_err();
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
+
+#[test]
+fn a_table_in_double_precision_keeps_it_and_is_not_rounded_in_silence() {
+    let config = DpqConfig::sx(1, 2);
+    let table = |value: f64| {
+        let codes = dpq::CodeTable::pack(&[0, 1], 1, 2);
+        CompactEmbedding::<f64>::new(config, codes, Tensor::from([[[value], [0.1]]])).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table");
+    for value in [1.0 / 3.0, 1e39] {
+        table(value).save(&path).unwrap();
+        assert_eq!(CompactEmbedding::<f64>::load(&path).unwrap(), table(value));
+        assert_eq!(table(value).bytes(), 1 + 16);
+        let error = CompactEmbedding::<f32>::load(&path).unwrap_err().to_string();
+        assert!(error.contains("values of shape [1, 2, 1] and type F64"), "{error}");
+    }
+    assert_eq!(table(0.5).cast::<f32>().unwrap().values().data(), [0.5, 0.1]);
+    let error = table(1e39).cast::<f32>().unwrap_err().to_string();
+    assert_eq!(error, "a value of the codebook is inf: expected a finite number");
+    // And a table in single precision can be read in double.
+    let single = table(0.5).cast::<f32>().unwrap();
+    let double = CompactEmbedding::<f64>::from_bytes(&single.to_bytes()).unwrap();
+    assert_eq!(double.values(), &single.values().cast());
+}

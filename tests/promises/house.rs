@@ -229,6 +229,19 @@ mod everything {
 fn what_threads_can_share_is_send_and_sync() {
     fn shared<S: Send + Sync>() {}
     shared::<dpq::Tensor<f32>>();
+    shared::<dpq::VarGrads<f32>>();
+    shared::<dpq::FullEmbedding>();
+    shared::<dpq::DpqEmbedding>();
+    shared::<dpq::pq::RandomCodes>();
+    shared::<dpq::CodeTable>();
+    shared::<dpq::CompactEmbedding<f64>>();
+    shared::<dpq::nn::Linear>();
+    shared::<dpq::nn::Lstm>();
+    shared::<dpq::optim::Sgd<f32>>();
+    shared::<dpq::data::Corpus>();
+    shared::<dpq::data::Batches>();
+    shared::<dpq::Error>();
+    shared::<dpq::Gradcheck>();
     shared::<dpq::Params<f32>>();
     shared::<dpq::Grads<f32>>();
     shared::<Box<dyn dpq::Embedding<f32>>>();
