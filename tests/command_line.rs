@@ -422,3 +422,24 @@ fn no_folder_for_temporary_files_is_needed_with_out() {
     let output = command.env("TMPDIR", "/nonexistent").output().unwrap();
     assert_eq!(models(&output), ["sx"], "{}", stderr(&output));
 }
+
+#[test]
+fn the_same_run_gives_the_same_table_to_the_byte() {
+    let Some(program) = program() else { return };
+    let tables = [(); 3].map(|()| {
+        let folder = Folder::new();
+        assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding sx --quiet"));
+        fs::read(folder.at("out/sx/embedding.safetensors")).unwrap()
+    });
+    assert!(tables[0] == tables[1] && tables[1] == tables[2]);
+}
+
+#[test]
+fn a_regulariser_as_large_as_single_precision_allows_still_trains() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    let run = folder.run_with_out(&program, "--epochs 2 --embedding sx --beta 1e22");
+    assert_succeeded(&run);
+    let changed = |epoch: &Value| epoch["codes_changed"].as_f64().unwrap();
+    assert!(folder.metrics("out/sx/metrics.jsonl").iter().any(|epoch| changed(epoch) > 0.0));
+}

@@ -8,7 +8,8 @@ use crate::real::Real;
 use fearless_simd::{Simd, prelude::*};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The sum of all elements, those of every eight rows of [`WIDTH`] added up in double precision.
+/// The sum of all elements. Of many, those of every eight rows of [`WIDTH`] are added up in the
+/// tensor's own precision, and their sums in double.
 pub(crate) fn sum<T: Real>(x: &[T]) -> T {
     T::from_f64(dispatch!(|simd| sum_all(simd, x)))
 }
@@ -17,6 +18,16 @@ const WIDTH: usize = 64;
 
 #[inline(always)]
 fn sum_all<S: Simd, T: Real>(simd: S, x: &[T]) -> f64 {
+    if x.len() <= 32 * T::LANES {
+        let sum = fold(
+            simd,
+            x,
+            x,
+            #[inline(always)]
+            |sum, x, _| sum + x,
+        );
+        return sum.to_f64();
+    }
     let (rows, rest) = x.as_chunks::<WIDTH>();
     let mut sums = [0.0; WIDTH];
     add_rows(simd, rows.as_flattened(), WIDTH, &mut sums);
@@ -167,14 +178,6 @@ fn sum_rows<S: Simd, T: Real>(simd: S, x: &[T], length: usize, y: &mut [T]) {
     for (y, x) in y.iter_mut().zip(x.chunks_exact(length)) {
         *y = if length <= T::LANES {
             x.iter().fold(T::ZERO, |sum, &x| sum + x)
-        } else if length <= 32 * T::LANES {
-            fold(
-                simd,
-                x,
-                x,
-                #[inline(always)]
-                |sum, x, _| sum + x,
-            )
         } else {
             T::from_f64(sum_all(simd, x))
         };

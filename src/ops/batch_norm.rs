@@ -106,11 +106,11 @@ impl<'t, T: Real> Var<'t, T> {
     pub fn normalize(self, statistics: &BatchStatistics<T>) -> Var<'t, T> {
         let x = self.value();
         let columns = statistics.mean.data().len();
-        assert_eq!(
-            x.shape().as_matrix().1,
-            columns,
-            "normalize: columns of {:?} and of the statistics",
-            x.shape()
+        assert!(
+            x.shape().as_matrix().1 == columns && statistics.var.data().len() == columns,
+            "normalize: columns of {:?}, {columns} means and {} variances",
+            x.shape(),
+            statistics.var.data().len()
         );
         let mut y = self.tape().uninit(x.shape());
         statistics.normalized(&x, y.data_mut());

@@ -1,6 +1,7 @@
 //! What both forms give, and what they demand of their inputs.
 
 use super::config::DpqConfig;
+use super::normalization::Normalization;
 use crate::ops::BatchStatistics;
 use crate::real::Real;
 use crate::tape::Var;
@@ -16,11 +17,12 @@ pub struct Quantized<'t, T: Real> {
     pub statistics: Option<BatchStatistics<T>>,
 }
 
-/// Panics unless `queries` is V x d, and every book G x K x s.
+/// Panics unless `queries` is V x d, every book G x K x s, and running statistics are of K scores.
 #[track_caller]
 pub(super) fn assert_shapes<T: Real>(
     op: &str,
     config: &DpqConfig,
+    normalization: Normalization<'_, T>,
     queries: &Tensor<T>,
     books: &[&Tensor<T>],
 ) {
@@ -31,6 +33,14 @@ pub(super) fn assert_shapes<T: Real>(
     }
     assert!(shape[0] > 0, "{op}: queries of shape {shape:?} have no rows");
     let expected = [config.codebooks(), config.codebook_size, width / config.groups];
+    if let Normalization::Running(BatchStatistics { mean, var, .. }) = normalization {
+        let [means, variances] = [mean, var].map(|x| x.data().len());
+        assert!(
+            [means, variances] == [config.codebook_size; 2],
+            "{op}: {means} means and {variances} variances for {} codewords",
+            config.codebook_size
+        );
+    }
     for book in books {
         assert_eq!(
             book.shape()[..],

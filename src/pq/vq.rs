@@ -62,13 +62,14 @@ pub fn vq<'t, 'i, T: Real>(
     codebook: Var<'t, T>,
 ) -> Quantized<'t, T> {
     let (tape, ids) = (queries.tape(), ids.into());
+    // Here and not further in, where the caller's line is not known any more.
+    assert_shapes("vq", config, normalization, &queries.value(), &[&codebook.value()]);
     let form =
         |normalization: Normalization<'_, T>, q| composed::vq(config, normalization, q, codebook).0;
     let composed = || composed::of_ids(normalization, queries, ids, form);
     tape.fused(composed, || forward(config, normalization, queries, ids, codebook))
 }
 
-#[track_caller]
 fn forward<'t, T: Real>(
     config: &DpqConfig,
     normalization: Normalization<'_, T>,
@@ -77,7 +78,6 @@ fn forward<'t, T: Real>(
     codebook: Var<'t, T>,
 ) -> Quantized<'t, T> {
     let (tape, table, codewords) = (queries.tape(), queries.value(), codebook.value());
-    assert_shapes("vq", config, &table, &[&codewords]);
     let (groups, pools) = (config.groups, tape.pools());
     let score = Score::SquaredDistance;
     let scored = Scored::new(tape, score, normalization, groups, &table, ids, &codewords);

@@ -4,7 +4,8 @@
 use crate::refusal::refusal;
 use dpq::data::Window;
 use dpq::nn::{LanguageModel, LanguageModelConfig, Linear, Lstm};
-use dpq::pq::RandomCodes;
+use dpq::ops::BatchStatistics;
+use dpq::pq::{Normalization, RandomCodes, sx, vq};
 use dpq::{
     CodeTable, CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Params,
     Tape, Tensor, parallel,
@@ -100,6 +101,26 @@ fn a_window_with_too_few_inputs_or_targets_is_refused() {
         let expected =
             format!("{inputs} inputs and {targets} targets in a window of 3 steps and batch 2");
         assert!(message.contains(&expected), "{message}");
+    }
+}
+
+#[test]
+fn statistics_of_other_scores_are_refused() {
+    let tape = Tape::<f32>::new();
+    let table = tape.leaf(Tensor::full([5, 4], 0.5));
+    let book = tape.leaf(Tensor::full([2, 4, 2], 0.5));
+    for (means, variances) in [(3, 4), (4, 3), (5, 5)] {
+        let (mean, var) = (Tensor::zeros([means]), Tensor::full([variances], 1.0));
+        let statistics = BatchStatistics { mean, var, eps: 1e-3 };
+        let running = || Normalization::Running(&statistics);
+        let expected = format!("{means} means and {variances} variances");
+        for message in [
+            refusal(|| sx(&DpqConfig::sx(2, 4), running(), table, &[1], book, book).rows.value()),
+            refusal(|| vq(&DpqConfig::vq(2, 4), running(), table, &[1], book).rows.value()),
+            refusal(|| table.normalize(&statistics).value()),
+        ] {
+            assert!(message.contains(&expected), "{message}");
+        }
     }
 }
 

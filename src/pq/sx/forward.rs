@@ -39,6 +39,8 @@ pub fn sx<'t, 'i, T: Real>(
     values: Var<'t, T>,
 ) -> Quantized<'t, T> {
     let (tape, ids) = (queries.tape(), ids.into());
+    // Here and not further in, where the caller's line is not known any more.
+    assert_shapes("sx", config, normalization, &queries.value(), &[&keys.value(), &values.value()]);
     let form = |normalization: Normalization<'_, T>, q| {
         composed::sx(config, normalization, q, keys, values).0
     };
@@ -46,7 +48,6 @@ pub fn sx<'t, 'i, T: Real>(
     tape.fused(composed, || forward(config, normalization, queries, ids, keys, values))
 }
 
-#[track_caller]
 fn forward<'t, T: Real>(
     config: &DpqConfig,
     normalization: Normalization<'_, T>,
@@ -57,7 +58,6 @@ fn forward<'t, T: Real>(
 ) -> Quantized<'t, T> {
     let (tape, table, keys_v, values_v) =
         (queries.tape(), queries.value(), keys.value(), values.value());
-    assert_shapes("sx", config, &table, &[&keys_v, &values_v]);
     let (groups, pools) = (config.groups, tape.pools());
     let scored = Scored::new(tape, Score::Dot, normalization, groups, &table, ids, &keys_v);
     let mut codes = scored.distinct.room(&pools.ids, scored.distinct.ids.len(), groups);
