@@ -62,7 +62,12 @@
 //! [`value_and_grad`](crate::Tape::value_and_grad): it binds the parameters, runs the forward and the
 //! backward pass, frees values and gradients on the way, and resets the tape. Its
 //! [`Grads`](crate::Grads) are those of the parameters. They need no tape, and the reset comes before
-//! the optimiser's step, since leaves share the parameters' memory.
+//! the optimiser's step, since leaves share the parameters' memory. A pass that only evaluates is
+//! [`value`](crate::Tape::value).
+//!
+//! Both return the first error that an op reported, such as an id outside a table. Ops cannot return
+//! it themselves: they go on with NaN, and the tape tells the error at every way out until it is reset.
+//! Who makes the calls one by one asks with [`check`](crate::Tape::check).
 //!
 //! # An op of one's own
 //!
