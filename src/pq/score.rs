@@ -11,8 +11,8 @@
 //! instruction set, the batch, or the place within it. Codes for given parameters and statistics
 //! are therefore the same everywhere.
 //!
-//! Squared distances do not change if queries and codewords move together: both are moved so that a
-//! group's codewords have the mean 0. Far from the origin the squares would take up all digits.
+//! Squared distances do not change if queries and codewords move together. Where a group's codewords
+//! are far from the origin, whose squares would take up all digits, both are moved by their mean.
 
 use super::codebook::{Columns, Sizes};
 use super::queries::Queries;
@@ -40,8 +40,10 @@ pub(crate) struct Keys<T: Real> {
     pub(crate) score: Score,
     /// The codewords; of squared distances less their centre.
     columns: Columns<T>,
-    /// The mean of a codebook's codewords, G x s: of squared distances only, as what follows.
+    /// What a codebook was moved by, G x s: of squared distances only, as what follows.
     centres: Buffer<T>,
+    /// Whether that is anything but 0.
+    moved: bool,
     /// ||C - centre||^2, G x K
     squares: Buffer<T>,
 }
@@ -59,7 +61,8 @@ impl<T: Real> Keys<T> {
             dispatch!(|simd| move_to_centre(simd, columns, centre));
             dispatch!(|simd| squared_norms(simd, columns, squares));
         });
-        Keys { score, columns, centres, squares }
+        let moved = centres.iter().any(|&centre| centre != T::ZERO);
+        Keys { score, columns, centres, moved, squares }
     }
 
     /// G, K and s.
@@ -102,10 +105,14 @@ impl<T: Real> Keys<T> {
             Score::Dot => panel::product_with::<S, T, true>(simd, columns, queries, out, finish),
             Score::SquaredDistance => {
                 let mut norms = T::Wide::<S>::splat(simd, T::ZERO);
-                for (part, &centre) in queries.chunks_exact_mut(T::LANES).zip(self.centre(g)) {
-                    let q = T::Wide::<S>::from_slice(simd, part) - centre;
+                if self.moved {
+                    for (part, &centre) in queries.chunks_exact_mut(T::LANES).zip(self.centre(g)) {
+                        (T::Wide::<S>::from_slice(simd, part) - centre).store_slice(part);
+                    }
+                }
+                for q in queries.chunks_exact(T::LANES) {
+                    let q = T::Wide::<S>::from_slice(simd, q);
                     norms = q.mul_add_precise(q, norms);
-                    q.store_slice(part);
                 }
                 let squares = &self.squares[self.sizes().codeword(g, 0)..][..self.sizes().size];
                 panel::product_with::<S, T, true>(
@@ -169,14 +176,27 @@ impl<T: Real> Keys<T> {
     }
 }
 
-/// centre <- the mean of the codewords of s x K columns, and the columns less it.
+/// Codewords are far from the origin where their mean is this many times as far as the farthest of
+/// them is from the mean.
+const FAR: f64 = 4.0;
+
+/// Moves the codewords of s x K columns by their mean where they are far from the origin; centre <- what
+/// they were moved by.
 #[inline(always)]
 fn move_to_centre<S: Simd, T: Real>(_: S, columns: &mut [T], centre: &mut [T]) {
     let k = columns.len() / centre.len();
-    for (column, centre) in columns.chunks_exact_mut(k).zip(centre) {
-        let sum: f64 = column.iter().map(|c| c.to_f64()).sum();
-        *centre = T::from_f64(sum / k as f64);
-        column.iter_mut().for_each(|c| *c -= *centre);
+    let (mut away, mut spread) = (0.0, 0.0_f64);
+    for (column, centre) in columns.chunks_exact(k).zip(&mut *centre) {
+        let mean = column.iter().map(|c| c.to_f64()).sum::<f64>() / k as f64;
+        *centre = T::from_f64(mean);
+        away += mean * mean;
+        spread = column.iter().fold(spread, |most, c| most.max((c.to_f64() - mean).abs()));
+    }
+    if away.sqrt() <= FAR * spread {
+        return centre.fill(T::ZERO);
+    }
+    for (column, &centre) in columns.chunks_exact_mut(k).zip(&*centre) {
+        column.iter_mut().for_each(|c| *c -= centre);
     }
 }
 
