@@ -145,12 +145,21 @@ pub fn load_tensors(path: &Path) -> Result<TensorFile<'static>> {
 /// # Errors
 /// [`Error::File`] if they are no safetensors file, or a damaged one.
 pub fn tensors_from_bytes<'a>(path: &Path, bytes: &'a [u8]) -> Result<TensorFile<'a>> {
-    parse(bytes).map_err(|error| Error::File {
+    let misfit = |found| Error::File {
         path: path.to_path_buf(),
-        found: culprit(bytes).unwrap_or_else(|| error.to_string()),
+        found,
         expected: "a safetensors file".into(),
-    })
+    };
+    let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    if header > HEADER_BYTES {
+        return Err(misfit(format!("a header of {header} bytes")));
+    }
+    parse(bytes).map_err(|error| misfit(culprit(bytes).unwrap_or_else(|| error.to_string())))
 }
+
+/// The longest header that is read, room for some 80,000 tensors: a parsed one takes many times its
+/// bytes.
+const HEADER_BYTES: u64 = 1 << 23;
 
 /// The first tensor of a damaged file, with what its header says of it, whose type, shape and place
 /// contradict each other.

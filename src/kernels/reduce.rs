@@ -95,20 +95,20 @@ pub(crate) fn largest<T: Real>(x: &[T]) -> f64 {
 #[inline(always)]
 fn largest_of_chunk<S: Simd, T: Real>(simd: S, x: &[T]) -> T {
     let zero = T::Wide::<S>::splat(simd, T::ZERO);
-    // x - x is 0 of a finite x and NaN of any other, which a maximum might pass over.
+    // 0 x is 0 of a finite x and NaN of any other, which a maximum might pass over.
     let (mut largest, mut odd) = ([zero; 2], [zero; 2]);
     let mut vectors = x.chunks_exact(2 * T::LANES);
     for x in &mut vectors {
         for v in 0..2 {
             let x = T::Wide::<S>::from_slice(simd, &x[v * T::LANES..][..T::LANES]);
             largest[v] = largest[v].max(x.abs());
-            odd[v] += x - x;
+            odd[v] += x * T::ZERO;
         }
     }
     for x in vectors.remainder().chunks(T::LANES) {
         let x = load_end::<S, T>(simd, x, T::ZERO);
         largest[0] = largest[0].max(x.abs());
-        odd[0] += x - x;
+        odd[0] += x * T::ZERO;
     }
     largest[0].max(largest[1]).reduce_max() + (odd[0] + odd[1]).reduce_sum()
 }
