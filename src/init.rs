@@ -1,8 +1,8 @@
 //! Start values of parameters.
 
-use crate::real::Real;
+use crate::real::{Real, assert_held};
 use crate::rng::ChaCha8Rng;
-use crate::tensor::{Shape, Tensor, assert_spread};
+use crate::tensor::{Shape, Tensor};
 
 /// How a parameter's elements are drawn before training.
 ///
@@ -53,7 +53,7 @@ impl Init {
     #[track_caller]
     pub(crate) fn assert_valid<T: Real>(self) {
         if let Init::Uniform(size) | Init::Normal(size) = self {
-            assert_spread::<T>(&format!("{self:?}"), size);
+            assert_held::<T>(&format!("{self:?}"), size);
         }
     }
 }

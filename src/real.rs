@@ -142,6 +142,17 @@ impl Real for f64 {
     }
 }
 
+/// Panics at the caller's line if a setting is negative or not finite, or the precision makes it 0;
+/// `what` is its name and value.
+#[track_caller]
+pub(crate) fn assert_held<T: Real>(what: &str, value: f64) {
+    let held = T::from_f64(value);
+    assert!(
+        value == 0.0 || (held > T::ZERO && held.is_finite()),
+        "{what}: expected 0, or a positive number that the precision holds"
+    );
+}
+
 /// What the kernels know of a number type beyond [`Real`]: the vectors it comes in, and its bits.
 mod vectors {
     use fearless_simd::{Simd, SimdFloat, SimdFloatElement, f32x4, f32x16, f64x2, f64x8};

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::params::Params;
-use crate::real::Real;
+use crate::real::{Real, assert_held};
 use crate::tape::Grads;
 use std::marker::PhantomData;
 
@@ -110,11 +110,7 @@ impl<T: Real> Groups<T> {
 /// Panics at the caller's line if a setting is negative or not finite, or the precision makes it 0.
 #[track_caller]
 pub(super) fn assert_not_negative<T: Real>(name: &str, value: f64) {
-    let held = T::from_f64(value);
-    assert!(
-        value == 0.0 || (held > T::ZERO && held.is_finite()),
-        "{name} {value:?}: expected 0, or a positive number that the precision holds"
-    );
+    assert_held::<T>(&format!("{name} {value:?}"), value);
 }
 
 /// Panics at the caller's line if a setting is not in \[0, 1), or the precision makes it 1.

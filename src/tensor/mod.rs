@@ -10,4 +10,3 @@ mod tensor;
 pub use pool::{Buffer, Pool};
 pub use shape::Shape;
 pub use tensor::Tensor;
-pub(crate) use tensor::assert_spread;

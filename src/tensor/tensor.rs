@@ -3,7 +3,7 @@
 use super::pool::Buffer;
 use super::shape::Shape;
 use crate::error::{Error, Result};
-use crate::real::Real;
+use crate::real::{Real, assert_held};
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 use std::fmt;
@@ -90,7 +90,7 @@ impl<T: Real> Tensor<T> {
     /// If the bound is negative or not finite, or the precision makes it 0, or the elements do not fit into memory.
     #[track_caller]
     pub fn uniform(shape: impl Into<Shape>, bound: f64, rng: &mut impl Rng) -> Self {
-        assert_spread::<T>(&format!("uniform: bound {bound:?}"), bound);
+        assert_held::<T>(&format!("uniform: bound {bound:?}"), bound);
         let mut draw = || (rng.next_u64() >> 11) as f64 * (-53_f64).exp2();
         Self::from_fn(shape, |_| T::from_f64(bound * (2.0 * draw() - 1.0)))
     }
@@ -101,7 +101,7 @@ impl<T: Real> Tensor<T> {
     /// If the deviation is negative or not finite, or the precision makes it 0, or the elements do not fit into memory.
     #[track_caller]
     pub fn normal(shape: impl Into<Shape>, deviation: f64, rng: &mut impl Rng) -> Self {
-        assert_spread::<T>(&format!("normal: deviation {deviation:?}"), deviation);
+        assert_held::<T>(&format!("normal: deviation {deviation:?}"), deviation);
         Self::from_fn(shape, |_| T::from_f64(deviation * rng.sample::<f64, _>(StandardNormal)))
     }
 
@@ -185,17 +185,6 @@ fn assert_room<T>(shape: Shape) {
         let room = Vec::<T>::new().try_reserve_exact(elements);
         assert!(room.is_ok(), "a tensor of shape {shape:?} does not fit into memory");
     }
-}
-
-/// Panics at the caller's line if a bound or a standard deviation is negative or not finite, or the
-/// precision makes it 0.
-#[track_caller]
-pub(crate) fn assert_spread<T: Real>(what: &str, size: f64) {
-    let held = T::from_f64(size);
-    assert!(
-        size == 0.0 || (held > T::ZERO && held.is_finite()),
-        "{what}: expected 0, or a positive number that the precision holds"
-    );
 }
 
 impl<T: Real> PartialEq for Tensor<T> {
