@@ -59,6 +59,17 @@ pub enum Error {
         /// How many classes there are: targets are `0..classes`.
         classes: usize,
     },
+    /// A step of training failed.
+    Training {
+        /// Its epoch, counted from 1.
+        epoch: usize,
+        /// The step within the epoch, counted from 1.
+        step: usize,
+        /// The last checkpoint, if there is one.
+        checkpoint: Option<PathBuf>,
+        /// What went wrong.
+        source: Box<Error>,
+    },
     /// A number is infinite or NaN where it must be finite.
     NotFinite {
         /// Which number: the tensor and what it is for.
@@ -95,6 +106,13 @@ impl fmt::Display for Error {
             Error::Target { target, classes } => {
                 write!(f, "target {target} is outside the classes: expected 0..{classes}")
             }
+            Error::Training { epoch, step, checkpoint, source } => {
+                write!(f, "epoch {epoch}, step {step}: {source}")?;
+                match checkpoint {
+                    Some(path) => write!(f, "; the last checkpoint is {}", path.display()),
+                    None => Ok(()),
+                }
+            }
             Error::NotFinite { what, value } => {
                 write!(f, "{what} is {value}: expected a finite number")
             }
@@ -106,6 +124,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } => Some(&**source),
+            Error::Training { source, .. } => Some(&**source),
             _ => None,
         }
     }

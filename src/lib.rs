@@ -57,8 +57,9 @@
 //! 17. [`data`]: vocabularies, corpora, batches, a built-in language
 //! 18. [`nn`]: linear and LSTM layers, language model
 //! 19. [`optim`]: gradient descent and schedules
-//! 20. `precision` (feature `proptest`): the same training in `f32` and in `f64`
-//! 21. [`guide`]: the course in prose, beside the numbered programs in `examples/`
+//! 20. `train` (feature `io`): a training loop with checkpoints, for models of one's own
+//! 21. `precision` (feature `proptest`): the same training in `f32` and in `f64`
+//! 22. [`guide`]: the course in prose, beside the numbered programs in `examples/`
 //!
 //! # A walk: ids to codes, and the gradient back
 //!
@@ -121,6 +122,8 @@ pub mod pq;
 pub mod data;
 pub mod nn;
 pub mod optim;
+#[cfg(feature = "io")]
+pub mod train;
 #[cfg(feature = "proptest")]
 pub mod precision;
 pub mod guide;

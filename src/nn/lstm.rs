@@ -291,6 +291,29 @@ impl<T: Real> LstmState<T> {
         LstmVars { layers: self.layers.iter().map(constants).collect() }
     }
 
+    /// h and c of every layer, as `h_l0`, `c_l0`, `h_l1` and so on: what a checkpoint keeps.
+    pub fn tensors(&self) -> Vec<(String, Tensor<T>)> {
+        let named = |(i, [h, c]): (usize, &[Tensor<T>; 2])| {
+            [(format!("h_l{i}"), h.clone()), (format!("c_l{i}"), c.clone())]
+        };
+        self.layers.iter().enumerate().flat_map(named).collect()
+    }
+
+    /// The state whose [`tensors`](Self::tensors) these are.
+    ///
+    /// # Panics
+    /// If they are not two for each layer.
+    #[track_caller]
+    pub fn from_tensors(tensors: Vec<(String, Tensor<T>)>) -> Self {
+        let mut layers = Vec::new();
+        let mut tensors = tensors.into_iter().map(|(_, tensor)| tensor);
+        while let Some(h) = tensors.next() {
+            let Some(c) = tensors.next() else { panic!("lstm: a state with an h and no c") };
+            layers.push([h, c]);
+        }
+        LstmState { layers }
+    }
+
     /// The state of stream `b` of the batch alone: a state of batch 1.
     ///
     /// # Panics

@@ -22,10 +22,14 @@ impl<T: Real> Params<T> {
 
     /// What [`save`](Params::save) writes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let stored =
-            |param: &Param<T>| (param.name.to_string(), StoredTensor::from_tensor(&param.value));
-        let tensors = self.params.iter().map(stored).collect();
+        let tensors = self.stored().map(|(name, tensor)| (name.to_string(), tensor)).collect();
         tensors_to_bytes(&tensors, &[("format", FORMAT)])
+    }
+
+    /// All of them under their names, as a file holds them.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = (&str, StoredTensor<'static>)> {
+        let stored = |param: &Param<T>| StoredTensor::from_tensor(&param.value);
+        self.params.iter().map(move |param| (&*param.name, stored(param)))
     }
 
     /// Sets every parameter to the tensor of its name in a safetensors file, of any origin.
@@ -39,7 +43,8 @@ impl<T: Real> Params<T> {
     /// it has a tensor that is no parameter.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        self.take_all(path, &read(path)?)
+        let bytes = read(path)?;
+        self.take_all(path, tensors_from_bytes(path, &bytes)?.0)
     }
 
     /// [`load`](Params::load) from the bytes of such a file, which errors call `bytes`.
@@ -47,11 +52,16 @@ impl<T: Real> Params<T> {
     /// # Errors
     /// As [`load`](Params::load).
     pub fn load_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.take_all(Path::new("bytes"), bytes)
+        let path = Path::new("bytes");
+        self.take_all(path, tensors_from_bytes(path, bytes)?.0)
     }
 
-    fn take_all(&mut self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let (tensors, _) = tensors_from_bytes(path, bytes)?;
+    /// [`load`](Params::load) of tensors that are read already; errors name `path`.
+    pub(crate) fn take_all(
+        &mut self,
+        path: &Path,
+        tensors: BTreeMap<String, StoredTensor<'_>>,
+    ) -> Result<()> {
         if let Some(name) = tensors.keys().find(|name| self.find(name).is_none()) {
             let expected = format!("only the {} parameters of the model", self.params.len());
             return Err(misfit(path, format!("tensor {name}"), expected));

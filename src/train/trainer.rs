@@ -1,0 +1,454 @@
+//! The loop: steps, epochs, checkpoints, and going on from one.
+
+use super::checkpoint::{Which, load, save, section};
+use super::history::{Epoch, from_tensors, to_tensors};
+use crate::error::{Error, Result};
+use crate::io::{StoredTensor, TensorFile};
+use crate::optim::Optimizer;
+use crate::params::Params;
+use crate::real::Real;
+use crate::tape::{Bound, Tape, Var};
+use crate::tensor::Tensor;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// What is trained: a model with its data.
+pub trait Task<T: Real> {
+    /// Steps of an epoch, at least 1.
+    fn steps(&self) -> usize;
+
+    /// The forward pass of a step, both counted from 0: the loss, and a number whose mean over the
+    /// epoch is reported.
+    ///
+    /// It must depend on nothing but its arguments, the parameters, noise of the tape, and what
+    /// [`carried`](Task::carried) returns: then a run that was interrupted gives the same bits.
+    fn loss<'t>(&mut self, p: &Bound<'t, T>, epoch: usize, step: usize) -> (Var<'t, T>, f64);
+
+    /// Figures on the validation data after an epoch. The best model and early stopping go by the
+    /// first one: the lower the better.
+    ///
+    /// # Errors
+    /// Whatever goes wrong; training ends with it.
+    fn validate(
+        &mut self,
+        tape: &mut Tape<T>,
+        params: &Params<T>,
+    ) -> Result<Vec<(&'static str, f64)>>;
+
+    /// What the task remembers from step to step besides the parameters, such as the state of a
+    /// recurrent network. Nothing by default.
+    fn carried(&self) -> Vec<(String, Tensor<T>)> {
+        Vec::new()
+    }
+
+    /// Takes what [`carried`](Task::carried) returned when a checkpoint was made, of the same names and
+    /// shapes.
+    fn carry(&mut self, _tensors: Vec<(String, Tensor<T>)>) {}
+}
+
+/// What a program is told while training goes on.
+pub enum Event<'a, T: Real> {
+    /// A step is done.
+    Step {
+        /// The epoch, counted from 0.
+        epoch: usize,
+        /// Steps of the epoch that are done.
+        done: usize,
+        /// Mean over them of the number that the task returned.
+        mean: f64,
+        /// Seconds that they took.
+        seconds: f64,
+    },
+    /// An epoch is done and validated; the history up to it, and the parameters.
+    Epoch(&'a [Epoch], &'a Params<T>),
+    /// A checkpoint could not be written. Training goes on.
+    NotSaved(Error),
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All epochs are done.
+    Finished,
+    /// The validation figure did not improve for as many epochs as were to be waited.
+    NoImprovement,
+    /// The program asked to stop. With a folder, a checkpoint is there to go on from.
+    Stopped,
+}
+
+/// The name of the best model's parameters in the folder.
+pub const BEST: &str = "best.safetensors";
+
+/// A training loop with checkpoints. See the [module](super) for a whole program.
+///
+/// Every step is: the gradients of the task's loss, clipped if wanted, and the optimiser's step. The
+/// tape's noise is a function of the parameters' seed and of the number of the step.
+pub struct Trainer<'a, T: Real, O> {
+    params: Params<T>,
+    optimizer: O,
+    tape: Tape<T>,
+    epochs: usize,
+    clip: Option<f64>,
+    schedule: Option<Box<dyn Fn(usize) -> f64 + 'a>>,
+    folder: Option<PathBuf>,
+    save_every: Duration,
+    settings: Vec<(String, String)>,
+    keep_best: bool,
+    patience: Option<usize>,
+    stop: Option<Box<dyn Fn() -> bool + 'a>>,
+    history: Vec<Epoch>,
+    /// Steps done of the epoch after the history.
+    step: usize,
+    /// Sum over them of the task's number, and their seconds.
+    sum: f64,
+    seconds: f64,
+    /// Whether this run began or went on with a checkpoint.
+    has_checkpoint: bool,
+}
+
+impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
+    /// A loop of one epoch without any options.
+    pub fn new(params: Params<T>, optimizer: O) -> Self {
+        Trainer {
+            params,
+            optimizer,
+            tape: Tape::new(),
+            epochs: 1,
+            clip: None,
+            schedule: None,
+            folder: None,
+            save_every: Duration::from_secs(300),
+            settings: Vec::new(),
+            keep_best: false,
+            patience: None,
+            stop: None,
+            history: Vec::new(),
+            step: 0,
+            sum: 0.0,
+            seconds: 0.0,
+            has_checkpoint: false,
+        }
+    }
+
+    /// How many epochs, 1 by default.
+    #[must_use]
+    pub fn epochs(self, epochs: usize) -> Self {
+        Trainer { epochs, ..self }
+    }
+
+    /// Gradients are clipped to this [norm](crate::Grads::clip_global_norm). They are not by default.
+    ///
+    /// # Panics
+    /// If it is no positive number.
+    #[must_use]
+    #[track_caller]
+    pub fn clip(self, norm: f64) -> Self {
+        assert!(norm > 0.0 && norm.is_finite(), "clip {norm}: expected a positive number");
+        Trainer { clip: Some(norm), ..self }
+    }
+
+    /// The learning rate of every epoch, counted from 0. By default it stays as it is.
+    #[must_use]
+    pub fn schedule(self, learning_rate: impl Fn(usize) -> f64 + 'a) -> Self {
+        Trainer { schedule: Some(Box::new(learning_rate)), ..self }
+    }
+
+    /// Keeps checkpoints in a folder: one at the start, one every so often, one at the end.
+    #[must_use]
+    pub fn checkpoints(self, folder: impl Into<PathBuf>, every: Duration) -> Self {
+        Trainer { folder: Some(folder.into()), save_every: every, ..self }
+    }
+
+    /// A setting of the program that has to be the same when training goes on, such as the number of
+    /// units. It is kept in checkpoints.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// Keeps the parameters of the best epoch in [`BEST`], in the checkpoints' folder.
+    #[must_use]
+    pub fn keep_best(self) -> Self {
+        Trainer { keep_best: true, ..self }
+    }
+
+    /// Ends if the first validation figure has not improved for so many epochs.
+    #[must_use]
+    pub fn early_stopping(self, patience: usize) -> Self {
+        Trainer { patience: Some(patience), ..self }
+    }
+
+    /// Ends after the step during which `stop` becomes true, with a checkpoint if there is a folder.
+    #[must_use]
+    pub fn stop_when(self, stop: impl Fn() -> bool + 'a) -> Self {
+        Trainer { stop: Some(Box::new(stop)), ..self }
+    }
+
+    /// The parameters as they are now.
+    pub fn params(&self) -> &Params<T> {
+        &self.params
+    }
+
+    /// The parameters, to keep.
+    pub fn into_params(self) -> Params<T> {
+        self.params
+    }
+
+    /// The epochs so far.
+    pub fn history(&self) -> &[Epoch] {
+        &self.history
+    }
+
+    /// The best epoch so far, by the first validation figure.
+    pub fn best(&self) -> Option<&Epoch> {
+        let scored = self.history.iter().filter(|epoch| epoch.score().is_some_and(|s| !s.is_nan()));
+        scored.min_by(|a, b| a.score().partial_cmp(&b.score()).expect("numbers"))
+    }
+
+    /// Goes on from a checkpoint of the folder: what [`run`](Trainer::run) then does is what it would
+    /// have done without the interruption, to the bit.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no checkpoint; [`Error::File`] if it is damaged, of a newer format, of
+    /// another model, optimiser or task, or of another setting, with both values.
+    ///
+    /// # Panics
+    /// If the trainer has no folder.
+    #[track_caller]
+    pub fn resume(&mut self, task: &mut impl Task<T>, which: Which) -> Result<()> {
+        let Some(folder) = &self.folder else { panic!("resume: a trainer without a folder") };
+        let (path, file) = load(folder, which)?;
+        self.take(task, &path, &file)?;
+        self.has_checkpoint = true;
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        task: &mut impl Task<T>,
+        path: &Path,
+        file: &TensorFile<'static>,
+    ) -> Result<()> {
+        let (tensors, metadata) = file;
+        let refuse = |found: String, expected: String| {
+            Err(Error::File { path: path.to_path_buf(), found, expected })
+        };
+        for (name, value) in self.fixed(task) {
+            let found = metadata.get(&name).map_or("nothing", String::as_str);
+            if found != value {
+                let name = name.strip_prefix("setting.").unwrap_or(&name);
+                return refuse(format!("{name} = {found}"), format!("{name} = {value}"));
+            }
+        }
+        let field = |name: &str| -> Result<usize> {
+            let value = metadata.get(name);
+            let parsed = value.and_then(|text| usize::from_str(text).ok());
+            parsed.ok_or_else(|| Error::File {
+                path: path.to_path_buf(),
+                found: format!("{name} = {value:?} in its metadata"),
+                expected: "a number".into(),
+            })
+        };
+        let (epochs, step) = (field("epoch")?, field("step")?);
+        if epochs > self.epochs || step >= task.steps() {
+            let found = format!("{epochs} epochs and {step} steps done");
+            let expected = format!("at most {} epochs of {} steps", self.epochs, task.steps());
+            return refuse(found, expected);
+        }
+        let history = from_tensors(&section(tensors, "history."));
+        let progress = tensors.get("progress").and_then(StoredTensor::to_tensor::<f64>);
+        let (Some(history), Some(progress)) = (history, progress) else {
+            return refuse("no history or progress".into(), "a checkpoint".into());
+        };
+        let &[sum, seconds] = progress.data() else {
+            return refuse("progress of another length".into(), "two numbers".into());
+        };
+        if history.len() != epochs {
+            return refuse(format!("a history of {} epochs", history.len()), format!("{epochs}"));
+        }
+        let mut carried = Vec::new();
+        for (name, own) in task.carried() {
+            let stored = tensors.get(&format!("carried.{name}"));
+            match stored.and_then(StoredTensor::to_tensor::<T>) {
+                Some(tensor) if tensor.shape() == own.shape() => carried.push((name, tensor)),
+                _ => {
+                    let found =
+                        stored.map_or("nothing".into(), |stored| format!("{name} {stored}"));
+                    return refuse(found, format!("{name} of shape {:?}", own.shape()));
+                }
+            }
+        }
+        let mut params = self.params.clone();
+        params.take_all(path, section(tensors, "model."))?;
+        let state = section(tensors, "optimizer.");
+        match self.optimizer.state(&self.params) {
+            Some(own) => own.take_all(path, state)?,
+            None if state.is_empty() => {}
+            None => return refuse("the state of an optimiser".into(), "none".into()),
+        }
+        (self.params, self.history) = (params, history);
+        (self.step, self.sum, self.seconds) = (step, sum, seconds);
+        task.carry(carried);
+        Ok(())
+    }
+
+    /// What a checkpoint has to agree in.
+    fn fixed(&self, task: &impl Task<T>) -> Vec<(String, String)> {
+        let settings =
+            self.settings.iter().map(|(name, value)| (format!("setting.{name}"), value.clone()));
+        let own = [
+            ("seed".into(), self.params.seed().to_string()),
+            ("steps".into(), task.steps().to_string()),
+        ];
+        own.into_iter().chain(settings).collect()
+    }
+
+    /// Writes a checkpoint now.
+    ///
+    /// # Errors
+    /// Those of [`write_whole`](crate::io::write_whole); what was there is kept.
+    ///
+    /// # Panics
+    /// If the trainer has no folder.
+    #[track_caller]
+    pub fn save(&mut self, task: &impl Task<T>) -> Result<()> {
+        let Some(folder) = self.folder.clone() else { panic!("save: a trainer without a folder") };
+        let mut tensors = BTreeMap::new();
+        let mut add = |section: &str, name: &str, tensor| {
+            tensors.insert(format!("{section}{name}"), tensor);
+        };
+        self.params.stored().for_each(|(name, tensor)| add("model.", name, tensor));
+        if let Some(state) = self.optimizer.state(&self.params) {
+            state.stored().for_each(|(name, tensor)| add("optimizer.", name, tensor));
+        }
+        for (name, tensor) in task.carried() {
+            add("carried.", &name, StoredTensor::from_tensor(&tensor));
+        }
+        to_tensors(&self.history).into_iter().for_each(|(name, x)| add("history.", &name, x));
+        let progress = Tensor::from([self.sum, self.seconds]);
+        add("", "progress", StoredTensor::from_tensor(&progress));
+        let mut metadata = self.fixed(task);
+        metadata.push(("epoch".into(), self.history.len().to_string()));
+        metadata.push(("step".into(), self.step.to_string()));
+        save(&folder, &tensors, &metadata)?;
+        self.has_checkpoint = true;
+        Ok(())
+    }
+
+    /// Trains until all epochs are done, or something ends it before. `on` is told what happens.
+    ///
+    /// # Errors
+    /// [`Error::Training`] with the step and the last checkpoint if a step or a validation fails, such
+    /// as by a loss or a gradient that is not finite.
+    ///
+    /// # Panics
+    /// If the task has no steps.
+    pub fn run(
+        &mut self,
+        task: &mut impl Task<T>,
+        mut on: impl FnMut(Event<'_, T>),
+    ) -> Result<Ending> {
+        let steps = task.steps();
+        assert!(steps > 0, "run: a task without steps");
+        if self.folder.is_some() && !self.has_checkpoint {
+            self.save_or_tell(task, &mut on);
+        }
+        let mut saved = Instant::now();
+        while self.history.len() < self.epochs {
+            if self.waited_enough() {
+                self.save_or_tell(task, &mut on);
+                return Ok(Ending::NoImprovement);
+            }
+            let epoch = self.history.len();
+            if let Some(schedule) = &self.schedule {
+                self.optimizer.set_learning_rate(schedule(epoch));
+            }
+            while self.step < steps {
+                if self.stop.as_ref().is_some_and(|stop| stop()) {
+                    self.save_or_tell(task, &mut on);
+                    return Ok(Ending::Stopped);
+                }
+                if saved.elapsed() >= self.save_every {
+                    self.save_or_tell(task, &mut on);
+                    saved = Instant::now();
+                }
+                self.one_step(task, epoch)?;
+                let (done, mean) = (self.step, self.sum / self.step as f64);
+                on(Event::Step { epoch, done, mean, seconds: self.seconds });
+            }
+            self.end_epoch(task, epoch)?;
+            on(Event::Epoch(&self.history, &self.params));
+            if self.keep_best
+                && self.best().map(|best| best.epoch) == Some(epoch + 1)
+                && let Some(folder) = &self.folder
+                && let Err(error) = self.params.save(folder.join(BEST))
+            {
+                on(Event::NotSaved(error));
+            }
+        }
+        self.save_or_tell(task, &mut on);
+        Ok(Ending::Finished)
+    }
+
+    fn save_or_tell(&mut self, task: &impl Task<T>, on: &mut impl FnMut(Event<'_, T>)) {
+        if self.folder.is_some()
+            && let Err(error) = self.save(task)
+        {
+            on(Event::NotSaved(error));
+        }
+    }
+
+    fn one_step(&mut self, task: &mut impl Task<T>, epoch: usize) -> Result<()> {
+        let began = Instant::now();
+        let number = epoch * task.steps() + self.step;
+        let step = self.step;
+        self.tape.set_noise(self.params.seed(), number as u64);
+        let found = self.tape.value_and_grad(&self.params, |p| task.loss(p, epoch, step));
+        let stepped = found.and_then(|(_, mut grads, figure)| {
+            if let Some(norm) = self.clip {
+                grads.clip_global_norm(norm);
+            }
+            if !figure.is_finite() {
+                return Err(Error::NotFinite { what: "the reported number".into(), value: figure });
+            }
+            self.optimizer.step(&mut self.params, &grads)?;
+            Ok(figure)
+        });
+        self.sum += stepped.map_err(|error| self.at_step(epoch, error))?;
+        self.step += 1;
+        self.seconds += began.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, task: &mut impl Task<T>, epoch: usize) -> Result<()> {
+        let validated = task.validate(&mut self.tape, &self.params);
+        let figures = validated.map_err(|error| self.at_step(epoch, error))?;
+        self.history.push(Epoch {
+            epoch: epoch + 1,
+            train: self.sum / self.step as f64,
+            learning_rate: self.schedule.as_ref().map_or(f64::NAN, |schedule| schedule(epoch)),
+            seconds: self.seconds,
+            figures: figures.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+        });
+        (self.step, self.sum, self.seconds) = (0, 0.0, 0.0);
+        Ok(())
+    }
+
+    fn at_step(&self, epoch: usize, error: Error) -> Error {
+        let latest = |folder: &PathBuf| Which::Latest.path(folder);
+        Error::Training {
+            epoch: epoch + 1,
+            step: self.step + 1,
+            checkpoint: self.folder.as_ref().filter(|_| self.has_checkpoint).map(latest),
+            source: Box::new(error),
+        }
+    }
+
+    fn waited_enough(&self) -> bool {
+        let waited = self.best().map_or(0, |best| self.history.len() - best.epoch);
+        self.patience.is_some_and(|patience| waited >= patience.max(1))
+    }
+}
