@@ -2,29 +2,29 @@
 //! table with ones that learn their own compression.
 //!
 //! Without arguments it trains three small models on a made-up language. `--data DIR` takes a real
-//! text, `--help` lists all flags. [`train_epoch`] is the part to read.
+//! text, `--help` lists all flags. [`Training`] is the part to read.
 
 mod common;
 
 use clap::Parser;
-use common::Result;
-use common::arguments::{Arguments, Kind, Settings};
-use common::output;
+use common::arguments::{Arguments, Kind, Resume, Settings};
 use common::progress::{Faults, Progress, tell, thousands};
 use common::results::{self, Epoch, Model, Run, Yardsticks};
+use common::{Result, interrupt, output};
 use dpq::data::{Batches, Corpus, SyntheticLanguage, bigram_perplexity, unigram_perplexity};
-use dpq::nn::LanguageModel;
-use dpq::optim::{Optimizer, Sgd};
+use dpq::nn::{LanguageModel, LstmState};
+use dpq::optim::Sgd;
 use dpq::pq::{Form, RandomCodes};
+use dpq::train::{Ending, Event, Task, Trainer};
 use dpq::{
-    CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Init, Params, Tape,
-    parallel,
+    Bound, CodeTable, CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding,
+    Init, Params, Tape, Tensor, Var, parallel,
 };
 use indicatif::ProgressBar;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Time steps of a window of the test text. The state is carried over, so they only bound memory.
 const TEST_STEPS: usize = 400;
@@ -35,7 +35,11 @@ const ROWS: usize = 1000;
 fn main() -> ExitCode {
     let faults = run(&Arguments::parse()).unwrap_or_else(|error| vec![error.to_string()]);
     faults.iter().for_each(|fault| tell(&format!("error: {fault}")));
-    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match faults.is_empty() {
+        _ if interrupt::was_asked_for() => ExitCode::from(interrupt::EXIT_CODE),
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
 }
 
 /// Whatever can be refused is refused here, before any training. What goes wrong later stops nothing
@@ -46,12 +50,22 @@ fn run(arguments: &Arguments) -> Result<Vec<String>> {
     let progress = Progress::new(arguments.quiet);
     if let Some(out) = &arguments.out {
         let table = settings.dpq.compact_bits(text.vocabulary, settings.width).div_ceil(8);
-        let size = |&kind| (kind, if kind == Kind::Full { 0 } else { table });
+        // Two checkpoints, and a third while it is written.
+        let checkpoints = 3 * settings.parameter_bytes(text.vocabulary);
+        let size = |&kind| (kind, checkpoints + if kind == Kind::Full { 0 } else { table });
         let models: Vec<_> = arguments.embedding.iter().map(size).collect();
-        if let Some(earlier) = output::prepare(out, &models, settings.epochs)? {
+        let earlier = match arguments.resume {
+            Some(resume) => {
+                output::reopen(out, &models, settings.epochs, resume.which())?;
+                None
+            }
+            None => output::prepare(out, &models, settings.epochs)?,
+        };
+        if let Some(earlier) = earlier {
             progress.line(&format!("earlier results moved to {}", earlier.display()));
         }
     }
+    interrupt::listen()?;
     parallel::with_threads(settings.threads, || {
         Ok(train_all(arguments, &settings, &text, &progress).0)
     })
@@ -76,9 +90,17 @@ fn train_all(
     let (mut models, mut faults) = (Vec::new(), Faults::default());
     for &kind in &arguments.embedding {
         let folder = arguments.out.as_ref().map(|out| out.join(kind.name()));
-        let trained = train(kind, settings, text, progress, folder.as_deref(), &mut faults)
+        let outputs = Outputs { progress, faults: &mut faults, folder };
+        let trained = train(kind, arguments, settings, text, outputs)
             .map_err(|error| format!("{}: {error}", kind.name()));
-        models.extend(faults.note(trained));
+        models.extend(faults.note(trained).flatten());
+        if interrupt::was_asked_for() {
+            tell(match arguments.out {
+                Some(_) => "the same command with --resume goes on from here",
+                None => "nothing is saved without --out",
+            });
+            return faults;
+        }
         if let Some(out) = arguments.out.as_ref().filter(|_| !models.is_empty()) {
             let Yardsticks { floor, bigram: [_, bigram], unigram: [_, unigram] } = text.yardsticks;
             let run = Run {
@@ -105,6 +127,8 @@ fn train_all(
 /// A text, cut into windows.
 struct Text {
     vocabulary: usize,
+    /// What it consists of, to know it again.
+    fingerprint: String,
     train: Batches,
     valid: Batches,
     test: Batches,
@@ -132,8 +156,10 @@ impl Text {
         };
         let held_out = [&corpus.valid, &corpus.test];
         let vocabulary = corpus.vocabulary.len();
+        let parts = [&corpus.train[..], &corpus.valid, &corpus.test];
         Ok(Text {
             vocabulary,
+            fingerprint: fingerprint(vocabulary, parts),
             train: Batches::new(&corpus.train, batch, steps).map_err(short)?,
             valid: Batches::with_tail(&corpus.valid, batch, steps)?,
             test: Batches::with_tail(&corpus.test, 1, TEST_STEPS)?,
@@ -144,6 +170,15 @@ impl Text {
             },
         })
     }
+}
+
+/// How many words, and a hash of all ids (FNV-1a).
+fn fingerprint(vocabulary: usize, parts: [&[u32]; 3]) -> String {
+    let ids = parts.iter().flat_map(|part| part.iter());
+    let hash = ids.clone().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &id| {
+        (hash ^ u64::from(id)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{} words of {}, hash {hash:016x}", thousands(ids.count()), thousands(vocabulary))
 }
 
 type Compact = CompactEmbedding<f32>;
@@ -181,63 +216,173 @@ fn embedding(
     })
 }
 
-/// Trains and tests one model. If a file cannot be written, that is noted and training goes on.
+/// A language model in training: the part of this program to read. The loop around it is the library's.
+struct Training<'a> {
+    model: LanguageModel<f32>,
+    text: &'a Text,
+    batch: usize,
+    /// The streams of text go on from window to window, and so does the network's state.
+    state: LstmState<f32>,
+    compress: Option<Compress>,
+    /// The codes after the last epoch, at first those of the start values.
+    codes: Option<CodeTable>,
+}
+
+impl Task<f32> for Training<'_> {
+    fn steps(&self) -> usize {
+        self.text.train.len()
+    }
+
+    /// The objective of a window of text: cross-entropy, and the embedding's regulariser if it has one.
+    fn loss<'t>(&mut self, p: &Bound<'t, f32>, _: usize, step: usize) -> (Var<'t, f32>, f64) {
+        if step == 0 {
+            self.state = self.model.start(self.batch);
+        }
+        let pass = self.model.forward(p, &self.text.train.window(step), &self.state);
+        self.state = pass.state;
+        (pass.objective, f64::from(pass.cross_entropy))
+    }
+
+    fn validate(
+        &mut self,
+        tape: &mut Tape<f32>,
+        params: &Params<f32>,
+    ) -> dpq::Result<Vec<(&'static str, f64)>> {
+        let mut figures =
+            vec![(VALID_PERPLEXITY, perplexity(&self.model, params, tape, &self.text.valid)?)];
+        if let Some(compress) = &self.compress {
+            let now = compress(params)?.codes().clone();
+            figures.push((CODES_USED, share_used(&now)));
+            if let Some(before) = self.codes.replace(now.clone()) {
+                figures.push((CODES_CHANGED, now.changed(&before)));
+            }
+        }
+        Ok(figures)
+    }
+
+    /// The network's state, and the codes that those after the next epoch are compared with.
+    fn carried(&self) -> Vec<(String, Tensor<f32>)> {
+        let codes = |table: &CodeTable| {
+            let codes = table.unpack();
+            let shape = [table.rows(), table.groups()];
+            ("codes".to_string(), Tensor::from_fn(shape, |i| codes[i] as f32))
+        };
+        self.state.tensors().into_iter().chain(self.codes.as_ref().map(codes)).collect()
+    }
+
+    fn carry(&mut self, mut tensors: Vec<(String, Tensor<f32>)>) {
+        if let Some(table) = &mut self.codes
+            && let Some((_, codes)) = tensors.pop()
+        {
+            let codes: Vec<u32> = codes.data().iter().map(|&code| code as u32).collect();
+            *table = CodeTable::pack(&codes, table.groups(), table.codebook_size());
+        }
+        self.state = LstmState::from_tensors(tensors);
+    }
+}
+
+/// Names of the figures of an epoch.
+const VALID_PERPLEXITY: &str = "valid_perplexity";
+const CODES_USED: &str = "codes_used";
+const CODES_CHANGED: &str = "codes_changed";
+
+/// What a run writes to, and tells.
+struct Outputs<'a> {
+    progress: &'a Progress,
+    faults: &'a mut Faults,
+    folder: Option<PathBuf>,
+}
+
+/// Trains and tests one model; `None` if the user stopped it. If a file cannot be written, that is
+/// noted and training goes on.
 fn train(
     kind: Kind,
+    arguments: &Arguments,
     settings: &Settings,
     text: &Text,
-    progress: &Progress,
-    folder: Option<&Path>,
-    faults: &mut Faults,
-) -> Result<Model> {
+    outputs: Outputs<'_>,
+) -> Result<Option<Model>> {
     results::reset_peak_memory();
     let start = Instant::now();
-    let name = kind.name();
+    let (name, Outputs { progress, faults, folder }) = (kind.name(), outputs);
     let mut params = Params::seeded(settings.seed);
     let (embedding, compress) = embedding(kind, &mut params, text.vocabulary, settings)?;
     let scope = params.root().init(Init::Uniform(settings.init));
     let model = LanguageModel::new(scope, embedding, settings.model);
-    let compress =
-        |params: &Params<f32>| compress.as_ref().map(|compress| compress(params)).transpose();
-    let mut tape = Tape::new();
+    let codes = match &compress {
+        Some(compress) => Some(compress(&params)?.codes().clone()),
+        None => None,
+    };
+    let state = model.start(settings.batch);
+    let mut task = Training { model, text, batch: settings.batch, state, compress, codes };
 
-    let tokens = (text.train.len() * settings.batch * settings.steps) as f64;
-    let mut training = Duration::ZERO;
-    let (mut epochs, mut compact) = (Vec::new(), compress(&params)?);
-    for epoch in 0..settings.epochs {
-        let bar = progress
-            .bar(format!("{name:<6}  epoch {}/{}", epoch + 1, settings.epochs), text.train.len());
-        let began = Instant::now();
-        let train_perplexity =
-            train_epoch(&model, &mut params, &mut tape, &text.train, settings, epoch, &bar)?;
-        let elapsed = began.elapsed();
-        training += elapsed;
-
-        let valid_perplexity = perplexity(&model, &params, &mut tape, &text.valid)?;
-        let before = std::mem::replace(&mut compact, compress(&params)?);
-        let changed = |(now, before): (&Compact, &Compact)| now.codes().changed(before.codes());
-        epochs.push(Epoch {
-            epoch: epoch + 1,
-            step: (epoch + 1) * text.train.len(),
-            train_perplexity,
-            valid_perplexity,
-            learning_rate: settings.schedule.learning_rate(epoch),
-            tokens_per_second: tokens / elapsed.as_secs_f64(),
-            codes_used: compact.as_ref().map(share_used),
-            codes_changed: compact.as_ref().zip(before.as_ref()).map(changed),
-        });
-        bar.finish_and_clear();
-        progress.line(&epoch_line(name, settings.epochs, &epochs[epoch]));
-        if let Some(folder) = folder {
-            faults.note(results::write_epochs(folder, &epochs));
+    let mut trainer = Trainer::new(params, Sgd::new(settings.schedule.learning_rate(0)))
+        .epochs(settings.epochs)
+        .schedule(|epoch| settings.schedule.learning_rate(epoch))
+        .clip(settings.clip)
+        .stop_when(interrupt::was_asked_for)
+        .setting("embedding", name)
+        .setting("data", &text.fingerprint);
+    for (name, value) in settings.fixed() {
+        trainer = trainer.setting(name, value);
+    }
+    if let Some(folder) = &folder {
+        trainer = trainer.checkpoints(folder, settings.save_every);
+        if let Some(which) = arguments.resume.map(Resume::which)
+            && which.path(folder).exists()
+        {
+            trainer.resume(&mut task, which)?;
+            let (epochs, step) = trainer.position();
+            progress.line(&format!("{name:<6}  goes on after {epochs} epochs and {step} steps"));
         }
     }
 
+    let tokens = (settings.batch * settings.steps) as f64;
+    let describe = |epochs: &[dpq::train::Epoch]| describe(epochs, text.train.len(), tokens);
+    let mut bar = ProgressBar::hidden();
+    let ending = trainer.run(&mut task, |event| match event {
+        Event::Step { epoch, done, mean, seconds } => {
+            if bar.position() == 0 || bar.is_finished() {
+                let title = format!("{name:<6}  epoch {}/{}", epoch + 1, settings.epochs);
+                bar = progress.bar(title, text.train.len());
+            }
+            let speed = done as f64 * tokens / seconds;
+            bar.set_message(format!("train ppl {:.2}  {speed:.0} tokens/s", mean.exp()));
+            bar.set_position(done as u64);
+        }
+        Event::Epoch(epochs, _) => {
+            bar.finish_and_clear();
+            let metrics = describe(epochs);
+            let last = metrics.last().expect("an epoch");
+            progress.line(&epoch_line(name, settings.epochs, last));
+            if let Some(folder) = &folder {
+                faults.note(results::write_epochs(folder, &metrics));
+            }
+        }
+        Event::NotSaved(error) => {
+            faults.note::<(), _>(Err(error));
+        }
+    })?;
+    bar.finish_and_clear();
+    if ending == Ending::Stopped {
+        let (epochs, step) = trainer.position();
+        tell(&format!("{name}: stopped after {epochs} epochs and {step} steps"));
+        return Ok(None);
+    }
+
+    let metrics = describe(trainer.history());
+    if let Some(folder) = &folder {
+        faults.note(results::write_epochs(folder, &metrics));
+    }
+    let (mut tape, params) = (Tape::new(), trainer.into_params());
+    let Training { model, compress, .. } = task;
+    let compact = compress.map(|compress| compress(&params)).transpose()?;
     let test_perplexity = perplexity(&model, &params, &mut tape, &text.test)?;
     let full_bytes = size_of::<f32>() * text.vocabulary * settings.width;
     let (ratio, bytes) =
         compact.as_ref().map_or((1.0, full_bytes), |c| (c.compression_ratio(), c.bytes()));
     if let Some(compact) = compact {
+        let folder = folder.as_deref();
         let exported = export(&compact, folder, model, &params, &mut tape, &text.test);
         let same = exported.and_then(|exported| {
             if exported.to_bits() == test_perplexity.to_bits() {
@@ -248,61 +393,36 @@ fn train(
         });
         faults.note(same.map_err(|error| format!("{name}: {error}")));
     }
-    Ok(Model {
+    let seconds: f64 = metrics.iter().map(|epoch| epoch.training_seconds).sum();
+    Ok(Some(Model {
         embedding: name,
         seed: settings.seed,
         epochs: settings.epochs,
-        valid_perplexity: epochs[settings.epochs - 1].valid_perplexity,
+        valid_perplexity: metrics.last().map_or(f64::NAN, |epoch| epoch.valid_perplexity),
         test_perplexity,
         compression_ratio: ratio,
         table_bytes_full: full_bytes,
         table_bytes: bytes,
-        tokens_per_second: settings.epochs as f64 * tokens / training.as_secs_f64(),
+        tokens_per_second: (metrics.len() * text.train.len()) as f64 * tokens / seconds,
         seconds: start.elapsed().as_secs_f64(),
         peak_rss_bytes: results::peak_memory(),
-    })
+    }))
 }
 
-/// One pass over the training text; returns the perplexity on the way.
-fn train_epoch(
-    model: &LanguageModel<f32>,
-    params: &mut Params<f32>,
-    tape: &mut Tape<f32>,
-    text: &Batches,
-    settings: &Settings,
-    epoch: usize,
-    bar: &ProgressBar,
-) -> Result<f64> {
-    let mut sgd = Sgd::new(settings.schedule.learning_rate(epoch));
-    let began = Instant::now();
-    let mut nats = 0.0;
-    // The streams of text go on from window to window, and so does the network's state.
-    let mut state = model.start(settings.batch);
-    for (i, window) in text.windows().enumerate() {
-        // Noise is a function of seed and step, whatever was drawn before.
-        let step = epoch * text.len() + i;
-        tape.set_noise(settings.seed, step as u64);
-
-        // Forward: every op that `p` takes part in is written down on the tape. Backward: over the
-        // tape from its end. An error of the forward pass comes out here.
-        let found = tape.value_and_grad(params, |p| {
-            let pass = model.forward(p, &window, &state);
-            (pass.objective, (pass.cross_entropy, pass.state))
-        });
-        let at_step = |error| format!("step {}: {error}", step + 1);
-        let (_, mut grads, (cross_entropy, after)) = found.map_err(at_step)?;
-        nats += f64::from(cross_entropy);
-        state = after;
-
-        grads.clip_global_norm(settings.clip);
-        sgd.step(params, &grads).map_err(at_step)?;
-
-        let windows = (i + 1) as f64;
-        let speed = windows * window.targets.len() as f64 / began.elapsed().as_secs_f64();
-        bar.set_message(format!("train ppl {:.2}  {speed:.0} tokens/s", (nats / windows).exp()));
-        bar.inc(1);
-    }
-    Ok((nats / text.len() as f64).exp())
+/// The history of a model as `metrics.jsonl` has it; `tokens` of a step, of which an epoch has `steps`.
+fn describe(epochs: &[dpq::train::Epoch], steps: usize, tokens: f64) -> Vec<Epoch> {
+    let line = |epoch: &dpq::train::Epoch| Epoch {
+        epoch: epoch.epoch,
+        step: epoch.epoch * steps,
+        train_perplexity: epoch.train.exp(),
+        valid_perplexity: epoch.figure(VALID_PERPLEXITY).unwrap_or(f64::NAN),
+        learning_rate: epoch.learning_rate,
+        tokens_per_second: steps as f64 * tokens / epoch.seconds,
+        training_seconds: epoch.seconds,
+        codes_used: epoch.figure(CODES_USED),
+        codes_changed: epoch.figure(CODES_CHANGED),
+    };
+    epochs.iter().map(line).collect()
 }
 
 /// The perplexity of a text: the exponential of the mean cross-entropy of its words.
@@ -311,7 +431,7 @@ fn perplexity(
     params: &Params<f32>,
     tape: &mut Tape<f32>,
     text: &Batches,
-) -> Result<f64> {
+) -> dpq::Result<f64> {
     let mut batch = text.window(0).batch;
     let mut state = model.start(batch);
     let (mut nats, mut words) = (0.0, 0.0);
@@ -332,7 +452,7 @@ fn perplexity(
     }
     let perplexity = (nats / words).exp();
     if !perplexity.is_finite() {
-        return Err(Error::NotFinite { what: "the perplexity".into(), value: perplexity }.into());
+        return Err(Error::NotFinite { what: "the perplexity".into(), value: perplexity });
     }
     Ok(perplexity)
 }
@@ -352,7 +472,7 @@ fn export(
         None => Compact::from_bytes(&compact.to_bytes())?,
     };
     compare_rows(&model, params, tape, &reread)?;
-    perplexity(&model.with_embedding(Box::new(reread)), params, tape, text)
+    Ok(perplexity(&model.with_embedding(Box::new(reread)), params, tape, text)?)
 }
 
 fn save_and_read(compact: &Compact, folder: &Path) -> Result<Compact> {
@@ -387,8 +507,7 @@ fn compare_rows(
 }
 
 /// The share of all D x K codewords that some word uses.
-fn share_used(compact: &Compact) -> f64 {
-    let codes = compact.codes();
+fn share_used(codes: &CodeTable) -> f64 {
     codes.used() as f64 / (codes.groups() * codes.codebook_size()) as f64
 }
 

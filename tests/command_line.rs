@@ -66,7 +66,7 @@ impl Folder {
     }
 
     /// All regular files in `out`, sorted.
-    fn results(&self) -> Vec<String> {
+    fn files(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut folders = vec![self.at("out")];
         while let Some(folder) = folders.pop() {
@@ -82,6 +82,30 @@ impl Folder {
         }
         found.sort();
         found
+    }
+
+    /// Those that are no checkpoints.
+    fn results(&self) -> Vec<String> {
+        self.files().into_iter().filter(|name| !name.contains("/checkpoint.")).collect()
+    }
+
+    /// Every file is whole, whatever happened.
+    #[track_caller]
+    fn assert_whole(&self) {
+        for name in self.files() {
+            let path = self.at(&format!("out/{name}"));
+            if name.ends_with(".jsonl") {
+                assert!(!self.metrics(&format!("out/{name}")).is_empty(), "{name}");
+            } else if name.contains("/checkpoint.") && name.ends_with(".safetensors") {
+                dpq::io::load_tensors(&path).unwrap();
+            } else if name.ends_with(".safetensors") {
+                dpq::CompactEmbedding::<f32>::load(&path).unwrap();
+            } else if name.ends_with(".json") {
+                serde_json::from_slice::<Value>(&fs::read(&path).unwrap()).unwrap();
+            } else {
+                assert!(name.ends_with(".part"), "{name}");
+            }
+        }
     }
 
     fn metrics(&self, path: &str) -> Vec<Value> {
@@ -291,18 +315,7 @@ fn a_killed_run_leaves_whole_files() {
         sleep(Duration::from_millis(milliseconds));
         run.kill().unwrap();
         run.wait().unwrap();
-        for name in folder.results() {
-            let path = format!("out/{name}");
-            if name.ends_with(".jsonl") {
-                assert!(!folder.metrics(&path).is_empty(), "{name}");
-            } else if name.ends_with(".safetensors") {
-                dpq::CompactEmbedding::<f32>::load(folder.at(&path)).unwrap();
-            } else if name.ends_with(".json") {
-                serde_json::from_slice::<Value>(&fs::read(folder.at(&path)).unwrap()).unwrap();
-            } else {
-                assert!(name.ends_with(".part"), "{name}");
-            }
-        }
+        folder.assert_whole();
     }
 
     // What killed runs were writing is gone after the next.
@@ -363,17 +376,13 @@ fn files_that_cannot_be_written_stop_neither_training_nor_the_table() {
 fn a_model_that_fails_does_not_stop_the_others() {
     let Some(program) = program() else { return };
     let folder = Folder::new();
-    // In single precision this is no normal number: gradients overflow.
-    let output =
-        folder.run_with_out(&program, "--epochs 1 --embedding sx,full --temperature 1e-39");
-    if stderr(&output).starts_with("error: temperature") {
-        println!("skipped: the temperature is refused");
-        return;
-    }
+    // The entropy times this is beyond single precision.
+    let output = folder.run_with_out(&program, "--epochs 1 --embedding sx,full --beta 3e38");
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert_eq!(models(&output), ["full"]);
     let last = stderr(&output).lines().last().unwrap();
-    assert!(last.starts_with("error: sx: step 1: "), "{last}");
+    let expected = "error: sx: epoch 1, step 1: the loss is inf: expected a finite number; the last checkpoint is ";
+    assert!(last.starts_with(expected) && last.ends_with("sx/checkpoint.safetensors"), "{last}");
     assert_eq!(folder.results(), ["full/metrics.jsonl", "result.json"]);
 }
 
@@ -442,4 +451,111 @@ fn a_regulariser_as_large_as_single_precision_allows_still_trains() {
     assert_succeeded(&run);
     let changed = |epoch: &Value| epoch["codes_changed"].as_f64().unwrap();
     assert!(folder.metrics("out/sx/metrics.jsonl").iter().any(|epoch| changed(epoch) > 0.0));
+}
+
+/// What a run must end with, whatever happened on the way: the lines of metrics.jsonl and the models of
+/// result.json without times and memory, and the bytes of the tables.
+fn outcome(folder: &Folder, models: &[&str]) -> (Vec<Value>, Vec<Vec<u8>>) {
+    let without_times = |mut value: Value| {
+        let fields = value.as_object_mut().unwrap();
+        for name in ["tokens_per_second", "seconds", "peak_rss_bytes"] {
+            fields.remove(name);
+        }
+        value
+    };
+    let result: Value =
+        serde_json::from_slice(&fs::read(folder.at("out/result.json")).unwrap()).unwrap();
+    let mut figures: Vec<Value> = result["models"].as_array().unwrap().clone();
+    let mut tables = Vec::new();
+    for model in models {
+        figures.extend(folder.metrics(&format!("out/{model}/metrics.jsonl")));
+        tables.extend(fs::read(folder.at(&format!("out/{model}/embedding.safetensors"))).ok());
+    }
+    (figures.into_iter().map(without_times).collect(), tables)
+}
+
+#[test]
+fn a_run_that_is_killed_again_and_again_ends_as_if_nobody_had() {
+    let Some(program) = program() else { return };
+    let kills = std::env::var("DPQ_KILLS").map_or(8, |kills| kills.parse().unwrap());
+    let (straight, killed) = (Folder::new(), Folder::new());
+    for folder in [&straight, &killed] {
+        folder.write_part("train", &random_text(12_000, 1));
+    }
+    let arguments = "--epochs 3 --embedding full,sx,vq --save-every 0.0002 --quiet";
+    let began = Instant::now();
+    assert_succeeded(&straight.run_with_out(&program, arguments));
+    let whole = began.elapsed();
+
+    // Random moments within what a run takes, but for its start: each adds a little.
+    let (mut random, mut done, mut seed) = (0, 0, 12345_u32);
+    while done < kills {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let resume =
+            if killed.at("out/full/checkpoint.safetensors").exists() { " --resume" } else { "" };
+        let mut command = killed.command_with_out(&program, &format!("{arguments}{resume}"));
+        let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        sleep(whole.mul_f64(0.02 + 0.5 * f64::from(seed >> 16) / 65536.0));
+        if run.try_wait().unwrap().is_some() {
+            // It ended before: from the start again, so that there is something to kill.
+            random += 1;
+            fs::remove_dir_all(killed.at("out")).unwrap();
+            assert!(random < 100, "runs end too soon");
+            continue;
+        }
+        run.kill().unwrap();
+        run.wait().unwrap();
+        killed.assert_whole();
+        done += 1;
+    }
+    let resume =
+        if killed.at("out/full/checkpoint.safetensors").exists() { " --resume" } else { "" };
+    assert_succeeded(&killed.run_with_out(&program, &format!("{arguments}{resume}")));
+    let models = ["full", "sx", "vq"];
+    assert!(outcome(&killed, &models) == outcome(&straight, &models));
+    println!("{done} kills");
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_saves_and_says_how_to_go_on() {
+    let Some(program) = program() else { return };
+    let (straight, folder) = (Folder::new(), Folder::new());
+    for folder in [&straight, &folder] {
+        folder.write_part("train", &random_text(30_000, 1));
+    }
+    let arguments = "--epochs 2 --embedding sx";
+    assert_succeeded(&straight.run_with_out(&program, arguments));
+    let mut command = folder.command_with_out(&program, arguments);
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&folder.at("out/sx/metrics.jsonl"), &mut run);
+    let interrupted = Command::new("kill").args(["-INT", &run.id().to_string()]).status();
+    assert!(interrupted.unwrap().success());
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("sx: stopped after 1 epochs and "), "{said}");
+    assert!(said.ends_with("the same command with --resume goes on from here\n"), "{said}");
+
+    // Other settings, or no checkpoint, are refused by name with both values.
+    let path = folder.at("out/sx/checkpoint.safetensors");
+    for (flags, found, expected) in [
+        ("--groups 4", "groups = 8", "groups = 4"),
+        ("--codebook-size 8", "codebook-size = 16", "codebook-size = 8"),
+        ("--seed 3", "seed = 0", "seed = 3"),
+        ("--temperature 0.5", "temperature = 1", "temperature = 0.5"),
+    ] {
+        let refused =
+            folder.run_with_out(&program, &format!("{arguments} --resume --quiet {flags}"));
+        let message =
+            format!("error: sx: {}: found {found}, expected {expected}\n", path.display());
+        assert_eq!((stderr(&refused), refused.status.code()), (&*message, Some(1)));
+    }
+    let other = folder.run_with_out(&program, "--epochs 2 --embedding vq --resume");
+    assert!(stderr(&other).contains("no checkpoint of these models"), "{}", stderr(&other));
+
+    let resumed = folder.run_with_out(&program, &format!("{arguments} --resume"));
+    assert_succeeded(&resumed);
+    assert!(stderr(&resumed).contains("goes on after 1 epochs and "), "{}", stderr(&resumed));
+    assert!(outcome(&folder, &["sx"]) == outcome(&straight, &["sx"]));
 }

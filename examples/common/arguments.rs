@@ -4,8 +4,10 @@ use super::Result;
 use clap::{Parser, ValueEnum};
 use dpq::nn::LanguageModelConfig;
 use dpq::optim::Schedule;
+use dpq::train::Which;
 use dpq::{DpqConfig, Error};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A larger number is almost certainly a typo.
 const MAX_THREADS: usize = 1024;
@@ -59,9 +61,25 @@ pub struct Arguments {
     /// Threads to work with; the results are the same with any number [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
-    /// Folder for results: result.json, and for each model metrics.jsonl and embedding.safetensors
+    /// Folder for results: result.json, and for each model metrics.jsonl, embedding.safetensors and
+    /// checkpoints
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Go on from the checkpoints in --out, with the same flags as before: from the latest, or from the
+    /// one before it
+    #[arg(
+        long,
+        value_enum,
+        value_name = "latest|previous",
+        num_args = 0..=1,
+        default_missing_value = "latest",
+        hide_possible_values = true,
+        requires = "out"
+    )]
+    pub resume: Option<Resume>,
+    /// How often a checkpoint is written to --out
+    #[arg(long, value_name = "MINUTES", default_value_t = 5.0, allow_negative_numbers = true)]
+    save_every: f64,
     /// No progress, only the table
     #[arg(long)]
     pub quiet: bool,
@@ -88,6 +106,25 @@ impl Kind {
             Kind::Sx => "sx",
             Kind::Vq => "vq",
             Kind::Random => "random",
+        }
+    }
+}
+
+/// Which checkpoint to go on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Resume {
+    /// The last one
+    Latest,
+    /// The one before it
+    Previous,
+}
+
+impl Resume {
+    /// As the library has it.
+    pub fn which(self) -> Which {
+        match self {
+            Resume::Latest => Which::Latest,
+            Resume::Previous => Which::Previous,
         }
     }
 }
@@ -125,6 +162,7 @@ pub struct Settings {
     pub dpq: DpqConfig,
     pub seed: u64,
     pub threads: usize,
+    pub save_every: Duration,
 }
 
 impl Preset {
@@ -143,6 +181,7 @@ impl Preset {
             dpq: DpqConfig::sx(8, 16),
             seed: 0,
             threads: 1,
+            save_every: Duration::from_secs(300),
         };
         let small = Settings {
             preset: "small",
@@ -217,7 +256,35 @@ impl Arguments {
             let names: Vec<_> = self.embedding.iter().map(|kind| kind.name()).collect();
             return Err(refuse("embedding", names.join(","), "each one once").into());
         }
-        Ok(Settings { dpq, epochs, seed: self.seed, threads, ..preset })
+        let seconds = self.save_every * 60.0;
+        let Ok(save_every) = Duration::try_from_secs_f64(seconds) else {
+            return Err(refuse("save-every", self.save_every.to_string(), "minutes").into());
+        };
+        Ok(Settings { dpq, epochs, seed: self.seed, threads, save_every, ..preset })
+    }
+}
+
+impl Settings {
+    /// Bytes of a model's parameters, about: of the embedding, the LSTM and the output layer.
+    pub fn parameter_bytes(&self, vocabulary: usize) -> usize {
+        let LanguageModelConfig { layers, hidden, .. } = self.model;
+        let recurrent = 4 * hidden * (self.width.max(hidden) + hidden + 1);
+        let codebooks = 2 * self.dpq.codebook_size * self.width;
+        4 * (vocabulary * (self.width + hidden + 1) + layers * recurrent + codebooks)
+    }
+
+    /// What has to be the same when training goes on, by the flags that set it.
+    pub fn fixed(&self) -> Vec<(&'static str, String)> {
+        let dpq = &self.dpq;
+        vec![
+            ("preset", self.preset.into()),
+            ("groups", dpq.groups.to_string()),
+            ("codebook-size", dpq.codebook_size.to_string()),
+            ("shared", dpq.shared.to_string()),
+            ("no-batch-norm", (!dpq.batch_norm).to_string()),
+            ("temperature", dpq.temperature.to_string()),
+            ("beta", dpq.beta.to_string()),
+        ]
     }
 }
 

@@ -1,6 +1,7 @@
-//! What example programs share: command line, the folder for results, progress, results.
+//! What example programs share: command line, progress, results.
 
 pub mod arguments;
+pub mod interrupt;
 pub mod output;
 pub mod progress;
 pub mod results;

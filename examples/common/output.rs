@@ -6,6 +6,7 @@ use super::arguments::Kind;
 use clap::ValueEnum;
 use dpq::Error;
 use dpq::io::{check_writable, write_whole};
+use dpq::train::{LATEST, PREVIOUS, Which};
 use std::fs;
 use std::io::ErrorKind;
 use std::iter::once;
@@ -29,36 +30,56 @@ const EPOCH_BYTES: usize = 512;
 /// More than a table's header takes, or a model's part of `result.json`.
 const HEADER_BYTES: usize = 4096;
 
-/// Creates `out` with a folder for each model, given with the bytes of its table, and moves the
+/// Creates `out` with a folder for each model, given with the bytes of its files, and moves the
 /// results of an earlier run to a folder of their own, which is returned.
 ///
 /// # Errors
 /// If something stands in the way of a file, or there is no room for all of them. Earlier results are
 /// then where they were.
 pub fn prepare(out: &Path, models: &[(Kind, usize)], epochs: usize) -> Result<Option<PathBuf>> {
+    check(out, models, epochs)?;
+    let earlier = set_earlier_aside(out)?;
+    for &(kind, _) in models {
+        create_folder(&out.join(kind.name()))?;
+    }
+    Ok(earlier)
+}
+
+/// Creates the folders; makes sure that nothing stands in the way, and that there is room.
+fn check(out: &Path, models: &[(Kind, usize)], epochs: usize) -> Result<()> {
     let folder = |kind: Kind| out.join(kind.name());
     create_folder(out)?;
     check_writable(&out.join(RESULT))?;
     for &(kind, _) in models {
         create_folder(&folder(kind))?;
-        check_writable(&folder(kind).join(METRICS))?;
-        check_writable(&folder(kind).join(TABLE))?;
+        for file in [METRICS, TABLE, LATEST, PREVIOUS] {
+            check_writable(&folder(kind).join(file))?;
+        }
     }
     once(out.to_path_buf())
         .chain(Kind::value_variants().iter().map(|&kind| folder(kind)))
         .for_each(remove_parts);
     let mut all = HEADER_BYTES;
-    for &(kind, table) in models {
-        let bytes = table + epochs.min(EPOCHS) * EPOCH_BYTES + 2 * HEADER_BYTES;
+    for &(kind, files) in models {
+        let bytes = files + epochs.min(EPOCHS) * EPOCH_BYTES + 2 * HEADER_BYTES;
         probe(&folder(kind), bytes)?;
         all += bytes;
     }
-    probe(out, all)?;
-    let earlier = set_earlier_aside(out)?;
-    for &(kind, _) in models {
-        create_folder(&folder(kind))?;
+    probe(out, all)
+}
+
+/// Makes sure that a run can go on in `out`: that there is a checkpoint of at least one model, nothing
+/// in the way, and room.
+///
+/// # Errors
+/// If not.
+pub fn reopen(out: &Path, models: &[(Kind, usize)], epochs: usize, which: Which) -> Result<()> {
+    let path = |&(kind, _): &(Kind, usize)| which.path(&out.join(kind.name()));
+    if !models.iter().any(|model| path(model).exists()) {
+        let (path, found) = (out.to_path_buf(), "no checkpoint of these models".into());
+        return Err(Error::File { path, found, expected: "one to go on from".into() }.into());
     }
-    Ok(earlier)
+    check(out, models, epochs)
 }
 
 fn create_folder(folder: &Path) -> Result<()> {
@@ -97,7 +118,7 @@ fn set_earlier_aside(out: &Path) -> Result<Option<PathBuf>> {
     let exists = |path: PathBuf| fs::symlink_metadata(path).is_ok();
     let has_results = |model: &&str| {
         let folder = out.join(model);
-        exists(folder.join(METRICS)) || exists(folder.join(TABLE))
+        [METRICS, TABLE, LATEST, PREVIOUS].iter().any(|file| exists(folder.join(file)))
     };
     let models = Kind::value_variants().iter().map(|kind| kind.name()).filter(has_results);
     let found: Vec<&str> =

@@ -20,6 +20,8 @@ pub struct Epoch {
     pub learning_rate: f64,
     /// In training, validation left out.
     pub tokens_per_second: f64,
+    #[serde(skip)]
+    pub training_seconds: f64,
     /// Share of all D x K codewords that some word uses.
     pub codes_used: Option<f64>,
     /// Share of all codes that are others than an epoch ago.

@@ -197,6 +197,11 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         self.params
     }
 
+    /// Epochs that are done, and steps of the next one.
+    pub fn position(&self) -> (usize, usize) {
+        (self.history.len(), self.step)
+    }
+
     /// The epochs so far.
     pub fn history(&self) -> &[Epoch] {
         &self.history
