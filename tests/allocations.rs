@@ -3,7 +3,7 @@
 
 use dpq::data::Window;
 use dpq::nn::{LanguageModel, LanguageModelConfig};
-use dpq::optim::{Optimizer, Sgd};
+use dpq::optim::{Adam, Optimizer, Sgd};
 use dpq::{DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Params, Tape, parallel};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,7 +34,10 @@ const VOCABULARY: usize = 2000;
 const WIDTH: usize = 288;
 
 /// Large requests in each of six steps of training.
-fn requests(embedding: fn(&mut Params<f32>) -> Box<dyn Embedding<f32>>) -> Vec<usize> {
+fn requests(
+    embedding: fn(&mut Params<f32>) -> Box<dyn Embedding<f32>>,
+    mut optimizer: Box<dyn Optimizer<f32>>,
+) -> Vec<usize> {
     let mut params = Params::new();
     let table = embedding(&mut params);
     let config = LanguageModelConfig { layers: 2, hidden: WIDTH, dropout: 0.2 };
@@ -47,12 +50,15 @@ fn requests(embedding: fn(&mut Params<f32>) -> Box<dyn Embedding<f32>>) -> Vec<u
         let window = Window { inputs: words(3), targets: words(5), steps, batch };
         LARGE.store(0, Ordering::Relaxed);
         tape.set_noise(0, u64::from(step));
-        let pass = model.forward(&tape.train(&params), &window, &state);
-        state = pass.state;
-        let mut grads = tape.backward_and_free(pass.objective).unwrap();
-        tape.reset();
+        let (_, mut grads, after) = tape
+            .value_and_grad(&params, |p| {
+                let pass = model.forward(p, &window, &state);
+                (pass.objective, pass.state)
+            })
+            .unwrap();
+        state = after;
         grads.clip_global_norm(5.0);
-        Sgd::new(0.5).step(&mut params, &grads).unwrap();
+        optimizer.step(&mut params, &grads).unwrap();
         drop(grads);
         LARGE.load(Ordering::Relaxed)
     };
@@ -72,15 +78,23 @@ fn from_the_third_step_on_nothing_large_is_allocated() {
         let config = DpqConfig::vq(16, 32);
         Box::new(DpqEmbedding::new(params.scope("embedding"), VOCABULARY, WIDTH, config).unwrap())
     };
+    let optimizers: [(&str, fn() -> Box<dyn Optimizer<f32>>); 2] =
+        [("sgd", || Box::new(Sgd::new(0.5))), ("adam", || Box::new(Adam::new(1e-3)))];
     for (name, embedding) in [("full", full as fn(&mut _) -> _), ("sx", sx), ("vq", vq)] {
-        let found = parallel::with_threads(1, || requests(embedding));
-        println!("{name}, 1 thread: large requests a step {found:?}");
-        assert!(found[0] > 0, "the counter counts");
-        assert_eq!(found[2..], [0; 4], "{name}: requests above 4 KiB at every step");
-        // Whether two threads are ever at the same piece of work at once is chance: what they need
-        // there may be asked for late, but only once.
-        let found = parallel::with_threads(2, || requests(embedding));
-        println!("{name}, 2 threads: large requests a step {found:?}");
-        assert!(found[2..].iter().sum::<usize>() <= 12, "{name}: {found:?}");
+        for (optimizer, new) in optimizers {
+            let found = parallel::with_threads(1, || requests(embedding, new()));
+            println!("{name}, {optimizer}, 1 thread: large requests a step {found:?}");
+            assert!(found[0] > 0, "the counter counts");
+            assert_eq!(
+                found[2..],
+                [0; 4],
+                "{name}, {optimizer}: requests above 4 KiB at every step"
+            );
+            // Whether two threads are ever at the same piece of work at once is chance: what they
+            // need there may be asked for late, but only once.
+            let found = parallel::with_threads(2, || requests(embedding, new()));
+            println!("{name}, {optimizer}, 2 threads: large requests a step {found:?}");
+            assert!(found[2..].iter().sum::<usize>() <= 12, "{name}, {optimizer}: {found:?}");
+        }
     }
 }

@@ -99,6 +99,13 @@ pub struct Bound<'t, T: Real> {
     vars: Vec<(ParamId, Var<'t, T>)>,
 }
 
+impl<T: Real> Bound<'_, T> {
+    /// The parameters that are bound, in the order in which they were added.
+    pub fn ids(&self) -> impl Iterator<Item = ParamId> {
+        self.vars.iter().map(|(id, _)| *id)
+    }
+}
+
 impl<'t, T: Real> std::ops::Index<ParamId> for Bound<'t, T> {
     type Output = Var<'t, T>;
     #[track_caller]

@@ -13,5 +13,6 @@ mod precision;
 mod products;
 mod quantization;
 mod refusal;
+mod resume;
 mod sizes;
 mod wrong_rules;
