@@ -1,7 +1,7 @@
 //! The report of a run: that it is well-formed whatever it holds, leaves out what cannot be shown, and
 //! the functions that gather what it shows.
 
-#[path = "../examples/common/report.rs"]
+#[path = "../examples/common/report/mod.rs"]
 mod report;
 
 use dpq::{CodeTable, Tensor};
@@ -111,15 +111,16 @@ fn model(name: &str, epochs: usize, floor: f64, table_bytes: usize, codes: bool)
     }
 }
 
-/// Few codewords are used a lot, and the first group hardly at all.
+/// Few codewords are used a lot, and most of the first group not at all.
 fn skewed_usage(groups: usize, codebook_size: usize, words: usize) -> Usage {
     let mut fraction = fractions();
     let mut codes = Vec::new();
     for _ in 0..words {
         for group in 0..groups {
-            let skew = 1.0 + 3.0 * (group % 7) as f64 / 7.0 + if group == 0 { 20.0 } else { 0.0 };
-            let code = (codebook_size as f64 * fraction().powf(skew)) as u32;
-            codes.push((code * 13 + 5 * group as u32) % codebook_size as u32);
+            let skew = 1.0 + 3.0 * (group % 7) as f64 / 7.0;
+            let range = codebook_size as f64 * if group == 0 { 0.3 } else { 1.0 };
+            let code = (range * fraction().powf(skew)) as usize;
+            codes.push(((code * 13 + 5 * group) % codebook_size) as u32);
         }
     }
     usage(&CodeTable::pack(&codes, groups, codebook_size))

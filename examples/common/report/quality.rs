@@ -1,0 +1,176 @@
+//! Perplexity beside the size of the table, for all known runs.
+
+use super::axis::Axis;
+use super::picture::{
+    HEIGHT, Label, MARGIN, MUTED, Series, TEXT, WIDTH, around, chart, legend, picture, rule,
+    shorten,
+};
+use super::text::{
+    bytes, figure, note_left_out, or_dash, perplexity, section, short, table, thousands,
+};
+use super::{KnownRun, Report, THIS_RUN};
+use plotters::prelude::*;
+
+/// A model beside others in perplexity and size.
+struct Known<'a> {
+    label: &'a str,
+    name: &'a str,
+    this_run: bool,
+    table_bytes: usize,
+    valid: Option<f64>,
+    test: Option<f64>,
+}
+
+impl Known<'_> {
+    /// The test perplexity, or the one on the validation text where there is none yet.
+    fn perplexity(&self) -> Option<f64> {
+        self.test.or(self.valid)
+    }
+
+    fn has_place(&self) -> bool {
+        let perplexity = self.perplexity().unwrap_or(f64::NAN);
+        perplexity.is_finite() && perplexity > 0.0 && self.table_bytes > 0
+    }
+}
+
+/// This run's models, then others on the same text; and how many are on another one.
+fn known<'a>(report: &'a Report) -> (Vec<Known<'a>>, usize) {
+    let mut known: Vec<_> = report
+        .models
+        .iter()
+        .map(|model| Known {
+            label: THIS_RUN,
+            name: &model.name,
+            this_run: true,
+            table_bytes: model.table_bytes,
+            valid: model.epochs.last().map(|last| last.valid_perplexity),
+            test: model.test,
+        })
+        .filter(|known| known.perplexity().is_some())
+        .collect();
+    // What was written to a file and read again may differ in the last digit.
+    let same_text = |run: &&KnownRun| match (run.unigram, report.unigram) {
+        (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * b.abs(),
+        _ => true,
+    };
+    let in_models = |run: &KnownRun| {
+        run.label == THIS_RUN && report.models.iter().any(|model| model.name == run.embedding)
+    };
+    let others: Vec<_> = report.runs.iter().filter(|run| !in_models(run)).collect();
+    let all = others.len();
+    let others: Vec<_> = others.into_iter().filter(same_text).collect();
+    let elsewhere = all - others.len();
+    known.extend(others.into_iter().map(|run| Known {
+        label: &run.label,
+        name: &run.embedding,
+        this_run: run.label == THIS_RUN,
+        table_bytes: run.table_bytes,
+        valid: run.valid,
+        test: run.test,
+    }));
+    (known, elsewhere)
+}
+
+pub fn quality(report: &Report, names: &[&str]) -> String {
+    let (known, elsewhere) = known(report);
+    if known.is_empty() {
+        return String::new();
+    }
+    let placed: Vec<_> = known.iter().filter(|known| known.has_place()).collect();
+    let quality = |known: &Known<'_>| known.perplexity().unwrap_or(f64::NAN);
+    let values = || placed.iter().map(|known| quality(known));
+    let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
+    let near = |&&(_, test): &&(String, f64)| (low / 1.3..high * 1.3).contains(&test);
+    let yardsticks: Vec<_> = report.yardsticks.iter().filter(near).collect();
+
+    let x = Axis::log(placed.iter().map(|known| known.table_bytes as f64), 5, bytes);
+    let y = Axis::log(values().chain(yardsticks.iter().map(|(_, test)| *test)), 6, short);
+    let title = "perplexity and bytes of the table of all known runs";
+    let svg = picture((WIDTH, HEIGHT), title, |area| {
+        let place = chart(area, &x, &y, "bytes of the table", "test perplexity")?;
+        let mut taken = Vec::new();
+        for (name, test) in &yardsticks {
+            let at = (WIDTH as i32 - MARGIN, place(x.range().start, *test).1);
+            area.draw(&PathElement::new(
+                vec![(place(x.range().start, *test).0, at.1), at],
+                rule(&MUTED),
+            ))?;
+            let label = Label { text: shorten(name), at, offsets: &[(0, -18), (0, 18)], end: true };
+            label.draw(area, &mut taken, &MUTED)?;
+        }
+        let at = |known: &Known<'_>| place(known.table_bytes as f64, quality(known));
+        for known in &placed {
+            taken.push(around(at(known), 12, 12));
+        }
+        // This run's models last, so that they are on top, but labelled first.
+        for known in placed.iter().rev() {
+            let size = if known.this_run { 14 } else { 10 };
+            Series::of(known.name, names).mark(area, at(known), size, known.test.is_some())?;
+        }
+        for known in &placed {
+            let (text, colour) = match known.this_run {
+                true => (known.name, &TEXT),
+                false => (known.label, &MUTED),
+            };
+            let offsets = &[(24, 0), (-24, 0), (0, -32), (0, 32), (20, -30), (20, 30), (-20, -30), (-20, 30)];
+            let label = Label { text: shorten(text), at: at(known), offsets, end: false };
+            label.draw(area, &mut taken, colour)?;
+        }
+        Ok(())
+    });
+
+    let mut notes = note_left_out(known.len() - placed.len());
+    if placed.iter().any(|known| known.test.is_none()) {
+        notes.push("Hollow: perplexity of the validation text, until the model is tested.".into());
+    }
+    if yardsticks.len() < report.yardsticks.len() {
+        notes.push("Yardsticks far from all models are only in the first table.".into());
+    }
+    if elsewhere > 0 {
+        let runs = if elsewhere == 1 { "1 model" } else { &format!("{elsewhere} models") };
+        notes.push(format!("{runs} of earlier runs on other texts left out."));
+    }
+    let rows: Vec<_> = known
+        .iter()
+        .map(|known| {
+            vec![
+                known.label.into(),
+                known.name.into(),
+                thousands(known.table_bytes),
+                or_dash(known.valid, perplexity),
+                or_dash(known.test, perplexity),
+            ]
+        })
+        .collect();
+    let titles = ["run", "model", "bytes of the table", "valid perplexity", "test perplexity"];
+    let key = legend(known.iter().map(|known| known.name), names);
+    let table = table(&titles, 2..5, &rows);
+    let html = figure(&svg, &compared(&placed), &notes, &key, &table);
+    section("Quality and size", &format!("<div class=\"wide\">\n{html}</div>\n"))
+}
+
+/// What the smallest table of this run costs or gains beside its largest one.
+fn compared(placed: &[&Known<'_>]) -> String {
+    let start = "Further down is better, further left is smaller";
+    let mine = || placed.iter().filter(|known| known.this_run);
+    let largest = mine().max_by_key(|known| known.table_bytes);
+    let smallest = mine().min_by_key(|known| known.table_bytes);
+    let (Some(largest), Some(smallest)) = (largest, smallest) else {
+        return format!("{start}.");
+    };
+    let same_text = largest.test.is_some() == smallest.test.is_some();
+    let (Some(a), Some(b), true) = (largest.perplexity(), smallest.perplexity(), same_text) else {
+        return format!("{start}.");
+    };
+    if largest.table_bytes == smallest.table_bytes {
+        return format!("{start}.");
+    }
+    let ratio = largest.table_bytes as f64 / smallest.table_bytes as f64;
+    let by = format!("{:.1}%", 100.0 * (b / a - 1.0).abs());
+    let than = if b <= a { "lower" } else { "higher" };
+    format!(
+        "{start}: the table of {} is {ratio:.1} times smaller than that of {}, its perplexity {by} \
+         {than}.",
+        smallest.name, largest.name
+    )
+}
