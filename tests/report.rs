@@ -72,7 +72,7 @@ impl Elements {
 
 #[track_caller]
 fn check_text(text: &str) {
-    assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n' || c == '\u{ffff}'), "{text:?}");
     for part in text.split('&').skip(1) {
         let entity = part.split_once(';').expect("an entity").0;
         assert!(["lt", "gt", "amp", "quot", "apos", "#39"].contains(&entity), "{entity}");
@@ -238,6 +238,14 @@ fn a_run_is_shown_whole_and_the_same_every_time() {
     ] {
         assert!(page.contains(text), "{text}");
     }
+    // Every colour of a picture is one that the style sheet knows.
+    let pictures = &page[page.find("<body>").unwrap()..];
+    for attribute in ["fill=\"#", "stroke=\"#"] {
+        for (at, _) in pictures.match_indices(attribute) {
+            let colour = &pictures[at..at + attribute.len() + 7];
+            assert!(page.contains(&format!("svg [{colour}]{{")), "{colour}");
+        }
+    }
     // Nothing from elsewhere; the only address is the name of SVG.
     let addresses = page.matches("http").count();
     assert_eq!(addresses, page.matches("xmlns=\"http://www.w3.org/2000/svg\"").count());
@@ -279,7 +287,7 @@ fn a_run_that_has_hardly_begun_has_a_report() {
     };
     let page = html(&one(vec![]));
     assert_eq!(check(&page).count("svg"), 0);
-    assert!(page.contains("no epoch yet") && page.contains("No epoch is finished yet"));
+    assert!(page.contains("no epoch") && page.contains("No epoch is finished yet"));
 
     let epoch = EpochReport {
         epoch: 1,

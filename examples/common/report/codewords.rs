@@ -154,7 +154,7 @@ fn usage_figure(name: &str, usage: &Usage) -> String {
     let mut notes = Vec::new();
     if rows.len() < groups || columns.len() < size {
         notes.push(format!(
-            "A field is the mean of {} x {} codewords.",
+            "A field is the mean of {} groups x {} codewords.",
             rows[0].len(),
             columns[0].len()
         ));

@@ -25,7 +25,7 @@ pub fn curves(report: &Report, names: &[&str]) -> String {
                 line.points.iter().map(|&(epoch, value)| (line.name, epoch, value))
             });
             if let Some((name, epoch, value)) = points
-                .filter(|(_, _, value)| value.is_finite())
+                .filter(|(_, _, value)| value.is_finite() && *value > 0.0)
                 .min_by(|(_, _, a), (_, _, b)| a.total_cmp(b))
             {
                 sentence = format!(
@@ -35,7 +35,7 @@ pub fn curves(report: &Report, names: &[&str]) -> String {
                 );
             }
             let values = curves.values().filter(|&value| value > 0.0);
-            let y = Axis::log(values, 6, short);
+            let y = Axis::log(values, 7, short);
             curves.figure(&y, &sentence, perplexity)
         });
         let legend = legend(report.models.iter().map(|model| model.name.as_str()), names);

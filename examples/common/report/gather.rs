@@ -95,7 +95,9 @@ pub fn nearest_by_vector(table: &Tensor<f32>, words: &[u32], count: usize) -> Ve
         for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {
             sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += (a - b) * (a - b));
         }
-        sums.iter().sum()
+        let sum: f32 = sums.iter().sum();
+        // Nothing is farther than what is no number.
+        if sum.is_nan() { f32::INFINITY } else { sum }
     };
     words.iter().map(|&word| nearest(rows, word, count, distance)).collect()
 }

@@ -167,8 +167,8 @@ fn overview(report: &Report) -> String {
         let last = model.epochs.last();
         let state = match last {
             _ if model.finished => "finished".into(),
-            Some(last) => format!("after epoch {}", last.epoch),
-            None => "no epoch yet".into(),
+            Some(last) => format!("epoch {}", last.epoch),
+            None => "no epoch".into(),
         };
         let ratio = largest as f64 / model.table_bytes.max(1) as f64;
         rows.push(vec![
@@ -202,11 +202,12 @@ fn overview(report: &Report) -> String {
 }
 
 fn neighbours(report: &Report) -> String {
-    let mut html = String::new();
+    let (mut html, mut any_open) = (String::new(), false);
     for model in report.models.iter().filter(|model| !model.neighbours.is_empty()) {
         let has_codes = model.neighbours.iter().any(|word| !word.by_code.is_empty());
         let mut rows = String::from(
-            "<div class=\"scroll\" tabindex=\"0\">\n<table class=\"words\">\n<thead>\n<tr><th scope=\"col\">word</th>",
+            "<div class=\"scroll\" tabindex=\"0\">\n<table class=\"words\">\n<thead>\n<tr>\
+             <th scope=\"col\">word</th>",
         );
         if has_codes {
             rows += "<th scope=\"col\">nearest by code</th>";
@@ -221,7 +222,10 @@ fn neighbours(report: &Report) -> String {
             rows += "</tr>\n";
         }
         rows += "</tbody>\n</table>\n</div>\n";
-        html += &details(&model.name, has_codes || report.models.len() == 1, &rows);
+        // The first that shows both.
+        let open = (has_codes || report.models.len() == 1) && !any_open;
+        any_open |= open;
+        html += &details(&model.name, open, &rows);
     }
     if html.is_empty() {
         return html;

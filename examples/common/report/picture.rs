@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::style::{Hex, SERIES};
-use super::text::escape;
+use super::text::{escape, printable};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -39,11 +39,7 @@ pub fn rule(colour: &RGBColor) -> ShapeStyle {
 }
 
 /// Draws a picture that has a title for those who do not see it.
-pub fn picture(
-    size: (u32, u32),
-    title: &str,
-    draw: impl FnOnce(&Area<'_>) -> Drawn,
-) -> String {
+pub fn picture(size: (u32, u32), title: &str, draw: impl FnOnce(&Area<'_>) -> Drawn) -> String {
     let mut svg = String::new();
     let drawn = {
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
@@ -167,7 +163,8 @@ pub fn around((x, y): (i32, i32), width: i32, height: i32) -> Frame {
 }
 
 impl Label<'_> {
-    pub fn draw(&self, area: &Area<'_>, taken: &mut Vec<Frame>, colour: &RGBColor) -> Drawn {
+    /// Returns whether there was a place.
+    pub fn draw(&self, area: &Area<'_>, taken: &mut Vec<Frame>, colour: &RGBColor) -> Drawn<bool> {
         // Fonts differ; this is rather too wide.
         let width = self.text.chars().count() as i32 * FONT * 11 / 20;
         for &(dx, dy) in self.offsets {
@@ -191,20 +188,17 @@ impl Label<'_> {
             }
             taken.push(frame);
             let style = font(colour).pos(Pos::new(anchor, VPos::Center));
-            return area.draw(&Text::new(self.text.clone(), (x, y), style));
+            area.draw(&Text::new(self.text.clone(), (x, y), style))?;
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
     }
 }
 
 /// What a picture has room for, without what XML cannot hold.
 pub fn shorten(text: &str) -> String {
     const MOST: usize = 20;
-    let mut short: String = text
-        .chars()
-        .take(MOST)
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-        .collect();
+    let mut short: String = text.chars().take(MOST).map(printable).collect();
     if text.chars().count() > MOST {
         short.push('…');
     }

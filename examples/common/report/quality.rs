@@ -11,6 +11,10 @@ use super::text::{
 use super::{KnownRun, Report, THIS_RUN};
 use plotters::prelude::*;
 
+/// Where the label of a mark may be, the best place first.
+const AROUND: [(i32, i32); 8] =
+    [(24, 0), (-24, 0), (0, -32), (0, 32), (20, -30), (20, 30), (-20, -30), (-20, 30)];
+
 /// A model beside others in perplexity and size.
 struct Known<'a> {
     label: &'a str,
@@ -84,23 +88,21 @@ pub fn quality(report: &Report, names: &[&str]) -> String {
     let yardsticks: Vec<_> = report.yardsticks.iter().filter(near).collect();
 
     let x = Axis::log(placed.iter().map(|known| known.table_bytes as f64), 5, bytes);
-    let y = Axis::log(values().chain(yardsticks.iter().map(|(_, test)| *test)), 6, short);
+    let y = Axis::log(values().chain(yardsticks.iter().map(|(_, test)| *test)), 7, short);
+    let tested = placed.iter().any(|known| known.test.is_some());
+    let y_title = if tested { "test perplexity" } else { "valid perplexity" };
     let title = "perplexity and bytes of the table of all known runs";
+    let mut all_labelled = true;
     let svg = picture((WIDTH, HEIGHT), title, |area| {
-        let place = chart(area, &x, &y, "bytes of the table", "test perplexity")?;
-        let mut taken = Vec::new();
+        let place = chart(area, &x, &y, "bytes of the table", y_title)?;
+        let at = |known: &Known<'_>| place(known.table_bytes as f64, quality(known));
+        let mut taken = placed.iter().map(|known| around(at(known), 12, 12)).collect();
         for (name, test) in &yardsticks {
-            let at = (WIDTH as i32 - MARGIN, place(x.range().start, *test).1);
-            area.draw(&PathElement::new(
-                vec![(place(x.range().start, *test).0, at.1), at],
-                rule(&MUTED),
-            ))?;
+            let (left, y) = place(x.range().start, *test);
+            let at = (WIDTH as i32 - MARGIN, y);
+            area.draw(&PathElement::new([(left, y), at], rule(&MUTED)))?;
             let label = Label { text: shorten(name), at, offsets: &[(0, -18), (0, 18)], end: true };
             label.draw(area, &mut taken, &MUTED)?;
-        }
-        let at = |known: &Known<'_>| place(known.table_bytes as f64, quality(known));
-        for known in &placed {
-            taken.push(around(at(known), 12, 12));
         }
         // This run's models last, so that they are on top, but labelled first.
         for known in placed.iter().rev() {
@@ -112,14 +114,17 @@ pub fn quality(report: &Report, names: &[&str]) -> String {
                 true => (known.name, &TEXT),
                 false => (known.label, &MUTED),
             };
-            let offsets = &[(24, 0), (-24, 0), (0, -32), (0, 32), (20, -30), (20, 30), (-20, -30), (-20, 30)];
+            let offsets = &AROUND;
             let label = Label { text: shorten(text), at: at(known), offsets, end: false };
-            label.draw(area, &mut taken, colour)?;
+            all_labelled &= label.draw(area, &mut taken, colour)?;
         }
         Ok(())
     });
 
     let mut notes = note_left_out(known.len() - placed.len());
+    if !all_labelled {
+        notes.push("Where marks are close, not all have room for a label.".into());
+    }
     if placed.iter().any(|known| known.test.is_none()) {
         notes.push("Hollow: perplexity of the validation text, until the model is tested.".into());
     }

@@ -73,7 +73,7 @@ figcaption p+p,figcaption p+p~p{color:var(--muted);font-size:.9rem}
 @media(min-width:720px){.pair{grid-template-columns:1fr 1fr}}
 .pair>figure{max-width:600px;display:flex;flex-direction:column}
 .pair>figure>figcaption{flex:1 0 auto}
-.wide{max-width:680px}
+.wide{max-width:600px}
 .picture{display:block;width:100%;height:auto;margin:.5rem 0}
 .picture text,.key text{font-family:inherit}
 .picture rect{shape-rendering:crispEdges}
@@ -88,7 +88,9 @@ thead th{color:var(--muted);font-weight:600;vertical-align:bottom}
 tbody th{font-weight:600}
 .n{text-align:right;padding:.25rem 0 .25rem .8rem;white-space:nowrap}
 thead .n{white-space:normal}
+.n+:not(.n){padding-left:1.2rem}
 .words th:first-child{white-space:nowrap}
+.words td{min-width:11rem}
 bdi{background:var(--grid);padding:0 .3em;border-radius:.25em}
 details{margin:.5rem 0}
 summary{cursor:pointer;color:var(--muted)}
@@ -97,11 +99,13 @@ summary{cursor:pointer;color:var(--muted)}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:0 2rem}
 .facts section{min-width:0;margin:1rem 0}
 .facts td{overflow-wrap:anywhere}
+@page{margin:15mm}
 @media print{
 body{font-size:10pt}
 main{max-width:none;padding:0}
-figure,tr,.warnings{break-inside:avoid}
-h2{break-after:avoid}
+.picture,figcaption,tr,.warnings{break-inside:avoid}
+h2,.legend,figcaption,summary{break-after:avoid}
+bdi{border:1px solid var(--grid)}
 .scroll{overflow:visible}
 details::details-content{content-visibility:visible;block-size:auto}
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-/// Text as HTML and XML take it, also in quotes. What they cannot hold becomes a replacement character.
+/// Text as HTML and XML take it, also in quotes.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -13,12 +13,16 @@ pub fn escape(text: &str) -> String {
             '>' => escaped += "&gt;",
             '"' => escaped += "&quot;",
             '\'' => escaped += "&#39;",
-            '\u{fffe}' | '\u{ffff}' => escaped.push(char::REPLACEMENT_CHARACTER),
-            c if c.is_control() => escaped.push(char::REPLACEMENT_CHARACTER),
-            c => escaped.push(c),
+            c => escaped.push(printable(c)),
         }
     }
     escaped
+}
+
+/// The character, if XML can hold it and a reader see it.
+pub fn printable(c: char) -> char {
+    let not = c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    if not { char::REPLACEMENT_CHARACTER } else { c }
 }
 
 /// 1234567 as 1,234,567.
@@ -99,13 +103,7 @@ pub fn details(summary: &str, open: bool, html: &str) -> String {
 }
 
 /// A picture with the sentence that says what to see, notes, and the table behind it.
-pub fn figure(
-    svg: &str,
-    sentence: &str,
-    notes: &[String],
-    key: &str,
-    table: &str,
-) -> String {
+pub fn figure(svg: &str, sentence: &str, notes: &[String], key: &str, table: &str) -> String {
     let notes: String = notes.iter().map(|note| format!("<p>{}</p>\n", escape(note))).collect();
     format!(
         "<figure>\n<figcaption>\n<p>{}</p>\n{notes}</figcaption>\n{key}{svg}{}</figure>\n",
