@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod interrupt;
 pub mod output;
 pub mod progress;
+pub mod report;
 pub mod results;
 
 /// `Result` with any error that can be shown.
