@@ -10,6 +10,7 @@ use clap::Parser;
 use common::arguments::{Arguments, Kind, Resume, Settings};
 use common::progress::{Faults, Progress, tell, thousands};
 use common::results::{self, Epoch, Model, Run, Yardsticks};
+use common::watch::Watch;
 use common::{Result, interrupt, output};
 use dpq::data::{Batches, Corpus, SyntheticLanguage, bigram_perplexity, unigram_perplexity};
 use dpq::nn::{LanguageModel, LstmState};
@@ -24,6 +25,7 @@ use indicatif::ProgressBar;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// Time steps of a window of the test text. The state is carried over, so they only bound memory.
@@ -88,9 +90,11 @@ fn train_all(
         parallel::threads()
     ));
     let (mut models, mut faults) = (Vec::new(), Faults::default());
+    let out = arguments.out.as_deref();
+    let mut watch = out.map(|out| Watch::new(out, settings, &text.words, &text.yardsticks));
     for &kind in &arguments.embedding {
-        let folder = arguments.out.as_ref().map(|out| out.join(kind.name()));
-        let outputs = Outputs { progress, faults: &mut faults, folder };
+        let folder = out.map(|out| out.join(kind.name()));
+        let outputs = Outputs { progress, faults: &mut faults, folder, watch: watch.as_mut() };
         let trained = train(kind, arguments, settings, text, outputs)
             .map_err(|error| format!("{}: {error}", kind.name()));
         models.extend(faults.note(trained).flatten());
@@ -101,7 +105,7 @@ fn train_all(
             });
             return faults;
         }
-        if let Some(out) = arguments.out.as_ref().filter(|_| !models.is_empty()) {
+        if let Some(out) = out.filter(|_| !models.is_empty()) {
             let Yardsticks { floor, bigram: [_, bigram], unigram: [_, unigram] } = text.yardsticks;
             let run = Run {
                 models: &models,
@@ -127,6 +131,7 @@ fn train_all(
 /// A text, cut into windows.
 struct Text {
     vocabulary: usize,
+    words: Vec<String>,
     /// What it consists of, to know it again.
     fingerprint: String,
     train: Batches,
@@ -159,6 +164,7 @@ impl Text {
         let parts = [&corpus.train[..], &corpus.valid, &corpus.test];
         Ok(Text {
             vocabulary,
+            words: corpus.vocabulary.words().map(String::from).collect(),
             fingerprint: fingerprint(vocabulary, parts),
             train: Batches::new(&corpus.train, batch, steps).map_err(short)?,
             valid: Batches::with_tail(&corpus.valid, batch, steps)?,
@@ -184,7 +190,7 @@ fn fingerprint(vocabulary: usize, parts: [&[u32]; 3]) -> String {
 type Compact = CompactEmbedding<f32>;
 
 /// Takes the compact table out of the trained parameters.
-type Compress = Box<dyn Fn(&Params<f32>) -> dpq::Result<Compact>>;
+type Compress = Rc<dyn Fn(&Params<f32>) -> dpq::Result<Compact>>;
 
 /// The embedding, all in which the models differ, and its compact table if it has one.
 fn embedding(
@@ -201,17 +207,11 @@ fn embedding(
         Kind::Sx | Kind::Vq => {
             let config = DpqConfig { form, ..dpq };
             let embedding = DpqEmbedding::new(scope, vocabulary, width, config)?;
-            (
-                Box::new(embedding.clone()),
-                Some(Box::new(move |params| embedding.to_compact(params))),
-            )
+            (Box::new(embedding.clone()), Some(Rc::new(move |params| embedding.to_compact(params))))
         }
         Kind::Random => {
             let embedding = RandomCodes::new(scope, vocabulary, width, dpq)?;
-            (
-                Box::new(embedding.clone()),
-                Some(Box::new(move |params| embedding.to_compact(params))),
-            )
+            (Box::new(embedding.clone()), Some(Rc::new(move |params| embedding.to_compact(params))))
         }
     })
 }
@@ -291,6 +291,7 @@ struct Outputs<'a> {
     progress: &'a Progress,
     faults: &'a mut Faults,
     folder: Option<PathBuf>,
+    watch: Option<&'a mut Watch>,
 }
 
 /// Trains and tests one model; `None` if the user stopped it. If a file cannot be written, that is
@@ -304,9 +305,10 @@ fn train(
 ) -> Result<Option<Model>> {
     results::reset_peak_memory();
     let start = Instant::now();
-    let (name, Outputs { progress, faults, folder }) = (kind.name(), outputs);
+    let (name, Outputs { progress, faults, folder, mut watch }) = (kind.name(), outputs);
     let mut params = Params::seeded(settings.seed);
     let (embedding, compress) = embedding(kind, &mut params, text.vocabulary, settings)?;
+    let table = compress.clone();
     let scope = params.root().init(Init::Uniform(settings.init));
     let model = LanguageModel::new(scope, embedding, settings.model);
     let codes = match &compress {
@@ -337,6 +339,11 @@ fn train(
         }
     }
 
+    let full_bytes = size_of::<f32>() * text.vocabulary * settings.width;
+    if let Some(watch) = &mut watch {
+        let bits = settings.dpq.compact_bits(text.vocabulary, settings.width);
+        watch.begin(name, if kind == Kind::Full { full_bytes } else { bits.div_ceil(8) });
+    }
     let tokens = (settings.batch * settings.steps) as f64;
     let describe = |epochs: &[dpq::train::Epoch]| describe(epochs, text.train.len(), tokens);
     let mut bar = ProgressBar::hidden();
@@ -350,13 +357,16 @@ fn train(
             bar.set_message(format!("train ppl {:.2}  {speed:.0} tokens/s", mean.exp()));
             bar.set_position(done as u64);
         }
-        Event::Epoch(epochs, _) => {
+        Event::Epoch(epochs, params) => {
             bar.finish_and_clear();
             let metrics = describe(epochs);
             let last = metrics.last().expect("an epoch");
             progress.line(&epoch_line(name, settings.epochs, last));
             if let Some(folder) = &folder {
                 faults.note(results::write_epochs(folder, &metrics));
+            }
+            if let Some(watch) = &mut watch {
+                faults.note(show(watch, &metrics, &table, params));
             }
         }
         Event::NotSaved(error) => {
@@ -378,7 +388,10 @@ fn train(
     let Training { model, compress, .. } = task;
     let compact = compress.map(|compress| compress(&params)).transpose()?;
     let test_perplexity = perplexity(&model, &params, &mut tape, &text.test)?;
-    let full_bytes = size_of::<f32>() * text.vocabulary * settings.width;
+    if let Some(watch) = watch {
+        faults.note(show(watch, &metrics, &table, &params));
+        faults.note(watch.finish(test_perplexity));
+    }
     let (ratio, bytes) =
         compact.as_ref().map_or((1.0, full_bytes), |c| (c.compression_ratio(), c.bytes()));
     if let Some(compact) = compact {
@@ -407,6 +420,22 @@ fn train(
         seconds: start.elapsed().as_secs_f64(),
         peak_rss_bytes: results::peak_memory(),
     }))
+}
+
+/// Shows what a model has come to: of the full table its rows, of others also the codes.
+fn show(
+    watch: &mut Watch,
+    epochs: &[Epoch],
+    compress: &Option<Compress>,
+    params: &Params<f32>,
+) -> Result<()> {
+    let Some(compress) = compress else {
+        let table = params.find("embedding.weight").expect("the full table");
+        return watch.update(epochs, params.get(table), None);
+    };
+    let compact = compress(params)?;
+    let all: Vec<u32> = (0..compact.codes().rows() as u32).collect();
+    watch.update(epochs, &compact.lookup(&all)?, Some(compact.codes()))
 }
 
 /// The history of a model as `metrics.jsonl` has it; `tokens` of a step, of which an epoch has `steps`.

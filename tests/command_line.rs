@@ -84,9 +84,10 @@ impl Folder {
         found
     }
 
-    /// Those that are no checkpoints.
+    /// Those that are no checkpoints and no reports.
     fn results(&self) -> Vec<String> {
-        self.files().into_iter().filter(|name| !name.contains("/checkpoint.")).collect()
+        let other = |name: &String| name.contains("/checkpoint.") || name.ends_with("report.html");
+        self.files().into_iter().filter(|name| !other(name)).collect()
     }
 
     /// Every file is whole, whatever happened.
@@ -100,6 +101,8 @@ impl Folder {
                 dpq::io::load_tensors(&path).unwrap();
             } else if name.ends_with(".safetensors") {
                 dpq::CompactEmbedding::<f32>::load(&path).unwrap();
+            } else if name.ends_with(".html") {
+                assert!(fs::read_to_string(&path).unwrap().ends_with("</html>\n"), "{name}");
             } else if name.ends_with(".json") {
                 serde_json::from_slice::<Value>(&fs::read(&path).unwrap()).unwrap();
             } else {
@@ -558,4 +561,23 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     assert_succeeded(&resumed);
     assert!(stderr(&resumed).contains("goes on after 1 epochs and "), "{}", stderr(&resumed));
     assert!(outcome(&folder, &["sx"]) == outcome(&straight, &["sx"]));
+}
+
+#[test]
+fn the_report_shows_every_model_and_stays_with_its_run() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new();
+    assert_succeeded(&folder.run_with_out(&program, "--epochs 2 --embedding full,sx --quiet"));
+    let report = fs::read_to_string(folder.at("out/report.html")).unwrap();
+    for shown in ["<td>full</td>", "<td>sx</td>", "groups", "bigram counts", "<svg"] {
+        assert!(report.contains(shown), "no {shown}");
+    }
+    for elsewhere in ["<script", "http-equiv", "<link", "@import", "url("] {
+        assert!(!report.contains(elsewhere), "{elsewhere}");
+    }
+    assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding vq --quiet"));
+    let moved = fs::read_to_string(folder.at("out/earlier/1/report.html")).unwrap();
+    assert!(moved == report);
+    let second = fs::read_to_string(folder.at("out/report.html")).unwrap();
+    assert!(second.contains("earlier/1"), "earlier runs are shown beside this one");
 }

@@ -6,6 +6,7 @@ pub mod output;
 pub mod progress;
 pub mod report;
 pub mod results;
+pub mod watch;
 
 /// `Result` with any error that can be shown.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

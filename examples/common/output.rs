@@ -3,6 +3,7 @@
 
 use super::Result;
 use super::arguments::Kind;
+use super::report::REPORT;
 use clap::ValueEnum;
 use dpq::Error;
 use dpq::io::{check_writable, write_whole};
@@ -27,6 +28,9 @@ const EPOCHS: usize = 1000;
 /// More than an epoch's line in `metrics.jsonl` takes.
 const EPOCH_BYTES: usize = 512;
 
+/// More than the report takes.
+const REPORT_BYTES: usize = 1 << 18;
+
 /// More than a table's header takes, or a model's part of `result.json`.
 const HEADER_BYTES: usize = 4096;
 
@@ -50,6 +54,7 @@ fn check(out: &Path, models: &[(Kind, usize)], epochs: usize) -> Result<()> {
     let folder = |kind: Kind| out.join(kind.name());
     create_folder(out)?;
     check_writable(&out.join(RESULT))?;
+    check_writable(&out.join(REPORT))?;
     for &(kind, _) in models {
         create_folder(&folder(kind))?;
         for file in [METRICS, TABLE, LATEST, PREVIOUS] {
@@ -59,7 +64,7 @@ fn check(out: &Path, models: &[(Kind, usize)], epochs: usize) -> Result<()> {
     once(out.to_path_buf())
         .chain(Kind::value_variants().iter().map(|&kind| folder(kind)))
         .for_each(remove_parts);
-    let mut all = HEADER_BYTES;
+    let mut all = HEADER_BYTES + REPORT_BYTES;
     for &(kind, files) in models {
         let bytes = files + epochs.min(EPOCHS) * EPOCH_BYTES + 2 * HEADER_BYTES;
         probe(&folder(kind), bytes)?;
@@ -122,7 +127,7 @@ fn set_earlier_aside(out: &Path) -> Result<Option<PathBuf>> {
     };
     let models = Kind::value_variants().iter().map(|kind| kind.name()).filter(has_results);
     let found: Vec<&str> =
-        once(RESULT).filter(|name| exists(out.join(name))).chain(models).collect();
+        [RESULT, REPORT].into_iter().filter(|name| exists(out.join(name))).chain(models).collect();
     if found.is_empty() {
         return Ok(None);
     }

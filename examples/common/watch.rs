@@ -1,0 +1,166 @@
+//! The report of a run while it goes on: written anew after every epoch.
+
+use super::Result;
+use super::arguments::Settings;
+use super::report::{
+    EpochReport, ModelReport, Neighbours, REPORT, Report, html, known_runs, nearest_by_code,
+    nearest_by_vector, usage,
+};
+use super::results::{Epoch, Yardsticks};
+use dpq::io::write_whole;
+use dpq::{CodeTable, Tensor, parallel};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How many words are shown with their neighbours, and how many neighbours each.
+const WORDS: usize = 20;
+const NEIGHBOURS: usize = 5;
+
+/// A group that uses a smaller share of its codewords than this is warned of.
+const FEW: f64 = 0.25;
+
+/// A report that is filled in as models are trained.
+pub struct Watch {
+    report: Report,
+    out: PathBuf,
+    words: Vec<String>,
+}
+
+impl Watch {
+    /// For a run into `out` on a text of these words.
+    pub fn new(
+        out: &Path,
+        settings: &Settings,
+        words: &[String],
+        yardsticks: &Yardsticks,
+    ) -> Watch {
+        let setting = |(name, value): (&str, String)| (name.to_string(), value);
+        let sizes = [
+            ("vocabulary", words.len().to_string()),
+            ("width", settings.width.to_string()),
+            ("layers", settings.model.layers.to_string()),
+            ("hidden units", settings.model.hidden.to_string()),
+            ("dropout", settings.model.dropout.to_string()),
+            ("epochs", settings.epochs.to_string()),
+            ("seed", settings.seed.to_string()),
+        ];
+        let counts = [
+            ("unigram counts", Some(yardsticks.unigram)),
+            ("bigram counts", Some(yardsticks.bigram)),
+            ("true model", yardsticks.floor),
+        ];
+        let known =
+            |(name, figures): (&str, Option<[f64; 2]>)| Some((name.to_string(), figures?[1]));
+        let report = Report {
+            title: "Language models that differ in their embedding".into(),
+            settings: settings.fixed().into_iter().chain(sizes).map(setting).collect(),
+            machine: machine(),
+            yardsticks: counts.into_iter().filter_map(known).collect(),
+            unigram: Some(yardsticks.unigram[1]),
+            ..Report::default()
+        };
+        Watch { report, out: out.to_path_buf(), words: words.to_vec() }
+    }
+
+    /// A model begins.
+    pub fn begin(&mut self, name: &str, table_bytes: usize) {
+        let model = ModelReport { name: name.into(), table_bytes, ..ModelReport::default() };
+        self.report.models.push(model);
+    }
+
+    /// What the model has come to: its epochs, the rows of all words, and their codes if there are any.
+    /// The file is written.
+    ///
+    /// # Errors
+    /// If it cannot be.
+    pub fn update(
+        &mut self,
+        epochs: &[Epoch],
+        rows: &Tensor<f32>,
+        codes: Option<&CodeTable>,
+    ) -> Result<()> {
+        let shown = shown(self.words.len());
+        let word = |&id: &u32| self.words[id as usize].clone();
+        let by_vector = nearest_by_vector(rows, &shown, NEIGHBOURS);
+        let by_code = codes.map(|codes| nearest_by_code(codes, &shown, NEIGHBOURS));
+        let neighbours = shown.iter().enumerate().map(|(i, id)| Neighbours {
+            word: word(id),
+            by_code: by_code.iter().flat_map(|nearest| nearest[i].iter().map(word)).collect(),
+            by_vector: by_vector[i].iter().map(word).collect(),
+        });
+        let neighbours = neighbours.collect();
+        let model = self.report.models.last_mut().expect("a model that began");
+        model.neighbours = neighbours;
+        model.epochs = epochs.iter().map(epoch).collect();
+        if let Some(codes) = codes {
+            model.warnings = warnings(codes);
+            model.usage = Some(usage(codes));
+        }
+        self.write()
+    }
+
+    /// The model is done; the file is written.
+    ///
+    /// # Errors
+    /// If it cannot be.
+    pub fn finish(&mut self, test_perplexity: f64) -> Result<()> {
+        let model = self.report.models.last_mut().expect("a model that began");
+        (model.test, model.finished) = (Some(test_perplexity), true);
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<()> {
+        (self.report.runs, self.report.warnings) = known_runs(&self.out);
+        Ok(write_whole(&self.out.join(REPORT), html(&self.report).as_bytes())?)
+    }
+}
+
+/// Ids of words from frequent to rare, each once.
+fn shown(vocabulary: usize) -> Vec<u32> {
+    let id = |i: usize| (vocabulary * (i + 1) * (i + 1) / (2 * WORDS * WORDS)) as u32;
+    let mut ids: Vec<u32> = (0..WORDS).map(id).collect();
+    ids.dedup();
+    ids
+}
+
+fn epoch(epoch: &Epoch) -> EpochReport {
+    EpochReport {
+        epoch: epoch.epoch,
+        train_perplexity: epoch.train_perplexity,
+        valid_perplexity: epoch.valid_perplexity,
+        codes_changed: epoch.codes_changed,
+        seconds: epoch.training_seconds,
+        tokens_per_second: epoch.tokens_per_second,
+    }
+}
+
+/// Groups that use few of their codewords.
+fn warnings(codes: &CodeTable) -> Vec<String> {
+    let usage = usage(codes);
+    let used = |counts: &[u32]| counts.iter().filter(|&&count| count > 0).count();
+    let groups = usage.counts.chunks(usage.codebook_size).map(used).enumerate();
+    let few = groups.filter(|(_, used)| (*used as f64) < FEW * usage.codebook_size as f64);
+    few.map(|(group, used)| {
+        format!("group {}: {used} of {} codewords are used", group + 1, usage.codebook_size)
+    })
+    .collect()
+}
+
+/// What the system tells of the machine.
+fn machine() -> Vec<(String, String)> {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = cpu.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.split_once(':')?.1.trim().to_string())
+    };
+    let flags = field("flags").unwrap_or_default();
+    let has = |name: &str| flags.split(' ').any(|flag| flag == name);
+    let vectors = ["avx512f", "avx2"].into_iter().find(|name| has(name));
+    let known = [
+        ("system", Some(format!("{}, {}", std::env::consts::OS, std::env::consts::ARCH))),
+        ("processor", field("model name")),
+        ("vectors", vectors.map(String::from)),
+        ("threads", Some(parallel::threads().to_string())),
+    ];
+    known.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))).collect()
+}
