@@ -26,7 +26,8 @@ impl Progress {
         if !self.bars {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("{prefix}  {bar:16}  step {pos}/{len}  {msg}  {eta} left");
+        let style =
+            ProgressStyle::with_template("{prefix}  {bar:16}  step {pos}/{len}  {msg}  {eta} left");
         let bar = ProgressBar::new(steps as u64).with_prefix(title);
         bar.with_style(style.expect("a template that indicatif understands"))
     }
