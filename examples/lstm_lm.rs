@@ -10,9 +10,10 @@ use clap::Parser;
 use common::arguments::{Arguments, Kind, Resume, Settings};
 use common::progress::{Faults, Progress, tell, thousands};
 use common::results::{self, Epoch, Model, Run, Yardsticks};
+use common::text::Text;
 use common::watch::Watch;
 use common::{Result, interrupt, output};
-use dpq::data::{Batches, Corpus, SyntheticLanguage, bigram_perplexity, unigram_perplexity};
+use dpq::data::Batches;
 use dpq::nn::{LanguageModel, LstmState};
 use dpq::optim::Sgd;
 use dpq::pq::{Form, RandomCodes};
@@ -27,9 +28,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
-
-/// Time steps of a window of the test text. The state is carried over, so they only bound memory.
-const TEST_STEPS: usize = 400;
 
 /// Rows compared at a time, which bounds memory too.
 const ROWS: usize = 1000;
@@ -126,65 +124,6 @@ fn train_all(
         faults.note(printed.map_err(|error| format!("the table could not be printed: {error}")));
     }
     faults
-}
-
-/// A text, cut into windows.
-struct Text {
-    vocabulary: usize,
-    words: Vec<String>,
-    /// What it consists of, to know it again.
-    fingerprint: String,
-    train: Batches,
-    valid: Batches,
-    test: Batches,
-    yardsticks: Yardsticks,
-}
-
-impl Text {
-    fn new(data: Option<&Path>, settings: &Settings) -> Result<Text> {
-        let (corpus, language) = match data {
-            Some(path) => (Corpus::read(path)?, None),
-            None => {
-                let language = SyntheticLanguage::new(settings.seed);
-                (language.corpus(), Some(language))
-            }
-        };
-        let &Settings { batch, steps, preset, .. } = settings;
-        let short = |_| {
-            format!(
-                "training text: {} words, expected at least {} for preset {preset} \
-                 ({batch} streams of {} words)",
-                thousands(corpus.train.len()),
-                thousands(batch * (steps + 1)),
-                steps + 1
-            )
-        };
-        let held_out = [&corpus.valid, &corpus.test];
-        let vocabulary = corpus.vocabulary.len();
-        let parts = [&corpus.train[..], &corpus.valid, &corpus.test];
-        Ok(Text {
-            vocabulary,
-            words: corpus.vocabulary.words().map(String::from).collect(),
-            fingerprint: fingerprint(vocabulary, parts),
-            train: Batches::new(&corpus.train, batch, steps).map_err(short)?,
-            valid: Batches::with_tail(&corpus.valid, batch, steps)?,
-            test: Batches::with_tail(&corpus.test, 1, TEST_STEPS)?,
-            yardsticks: Yardsticks {
-                floor: language.map(|language| held_out.map(|text| language.true_perplexity(text))),
-                bigram: held_out.map(|text| bigram_perplexity(&corpus.train, text, vocabulary)),
-                unigram: held_out.map(|text| unigram_perplexity(&corpus.train, text, vocabulary)),
-            },
-        })
-    }
-}
-
-/// How many words, and a hash of all ids (FNV-1a).
-fn fingerprint(vocabulary: usize, parts: [&[u32]; 3]) -> String {
-    let ids = parts.iter().flat_map(|part| part.iter());
-    let hash = ids.clone().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &id| {
-        (hash ^ u64::from(id)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{} words of {}, hash {hash:016x}", thousands(ids.count()), thousands(vocabulary))
 }
 
 type Compact = CompactEmbedding<f32>;
@@ -361,7 +300,7 @@ fn train(
             bar.finish_and_clear();
             let metrics = describe(epochs);
             let last = metrics.last().expect("an epoch");
-            progress.line(&epoch_line(name, settings.epochs, last));
+            progress.line(&results::epoch_line(name, settings.epochs, last));
             if let Some(folder) = &folder {
                 faults.note(results::write_epochs(folder, &metrics));
             }
@@ -538,22 +477,4 @@ fn compare_rows(
 /// The share of all D x K codewords that some word uses.
 fn share_used(codes: &CodeTable) -> f64 {
     codes.used() as f64 / (codes.groups() * codes.codebook_size()) as f64
-}
-
-fn epoch_line(name: &str, epochs: usize, metrics: &Epoch) -> String {
-    let mut line = format!(
-        "{name:<6}  epoch {}/{epochs}  train ppl {:.2}  valid ppl {:.2}  {} tokens/s",
-        metrics.epoch,
-        metrics.train_perplexity,
-        metrics.valid_perplexity,
-        thousands(metrics.tokens_per_second as usize)
-    );
-    if let (Some(used), Some(changed)) = (metrics.codes_used, metrics.codes_changed) {
-        line += &format!(
-            "  codewords used {:.0}%, codes changed {:.0}%",
-            100.0 * used,
-            100.0 * changed
-        );
-    }
-    line
 }

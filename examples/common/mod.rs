@@ -6,6 +6,7 @@ pub mod output;
 pub mod progress;
 pub mod report;
 pub mod results;
+pub mod text;
 pub mod watch;
 
 /// `Result` with any error that can be shown.

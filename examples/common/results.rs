@@ -28,6 +28,25 @@ pub struct Epoch {
     pub codes_changed: Option<f64>,
 }
 
+/// The line that the terminal gets of an epoch.
+pub fn epoch_line(name: &str, epochs: usize, metrics: &Epoch) -> String {
+    let mut line = format!(
+        "{name:<6}  epoch {}/{epochs}  train ppl {:.2}  valid ppl {:.2}  {} tokens/s",
+        metrics.epoch,
+        metrics.train_perplexity,
+        metrics.valid_perplexity,
+        thousands(metrics.tokens_per_second as usize)
+    );
+    if let (Some(used), Some(changed)) = (metrics.codes_used, metrics.codes_changed) {
+        line += &format!(
+            "  codewords used {:.0}%, codes changed {:.0}%",
+            100.0 * used,
+            100.0 * changed
+        );
+    }
+    line
+}
+
 /// One model of `result.json`.
 #[derive(Serialize)]
 pub struct Model {

@@ -11,7 +11,6 @@ use crate::tape::{Bound, Tape, Var};
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// What is trained: a model with its data.
@@ -235,64 +234,32 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         &mut self,
         task: &mut impl Task<T>,
         path: &Path,
-        file: &TensorFile<'static>,
+        (tensors, metadata): &TensorFile<'static>,
     ) -> Result<()> {
-        let (tensors, metadata) = file;
-        let refuse = |found: String, expected: String| {
-            Err(Error::File { path: path.to_path_buf(), found, expected })
-        };
+        let file = Found { path, tensors, metadata };
         for (name, value) in self.fixed(task) {
             let found = metadata.get(&name).map_or("nothing", String::as_str);
             if found != value {
                 let name = name.strip_prefix("setting.").unwrap_or(&name);
-                return refuse(format!("{name} = {found}"), format!("{name} = {value}"));
+                return file.refuse(format!("{name} = {found}"), format!("{name} = {value}"));
             }
         }
-        let field = |name: &str| -> Result<usize> {
-            let value = metadata.get(name);
-            let parsed = value.and_then(|text| usize::from_str(text).ok());
-            parsed.ok_or_else(|| Error::File {
-                path: path.to_path_buf(),
-                found: format!("{name} = {value:?} in its metadata"),
-                expected: "a number".into(),
-            })
-        };
-        let (epochs, step) = (field("epoch")?, field("step")?);
+        let (epochs, step) = (file.number("epoch")?, file.number("step")?);
         if epochs > self.epochs || step >= task.steps() {
             let found = format!("{epochs} epochs and {step} steps done");
             let expected = format!("at most {} epochs of {} steps", self.epochs, task.steps());
-            return refuse(found, expected);
+            return file.refuse(found, expected);
         }
-        let history = from_tensors(&section(tensors, "history."));
-        let progress = tensors.get("progress").and_then(StoredTensor::to_tensor::<f64>);
-        let (Some(history), Some(progress)) = (history, progress) else {
-            return refuse("no history or progress".into(), "a checkpoint".into());
-        };
-        let &[sum, seconds] = progress.data() else {
-            return refuse("progress of another length".into(), "two numbers".into());
-        };
-        if history.len() != epochs {
-            return refuse(format!("a history of {} epochs", history.len()), format!("{epochs}"));
-        }
-        let mut carried = Vec::new();
-        for (name, own) in task.carried() {
-            let stored = tensors.get(&format!("carried.{name}"));
-            match stored.and_then(StoredTensor::to_tensor::<T>) {
-                Some(tensor) if tensor.shape() == own.shape() => carried.push((name, tensor)),
-                _ => {
-                    let found =
-                        stored.map_or("nothing".into(), |stored| format!("{name} {stored}"));
-                    return refuse(found, format!("{name} of shape {:?}", own.shape()));
-                }
-            }
-        }
+        let history = file.history(epochs)?;
+        let [sum, seconds] = file.progress()?;
+        let carried = file.carried(task.carried())?;
         let mut params = self.params.clone();
         params.take_all(path, section(tensors, "model."))?;
         let state = section(tensors, "optimizer.");
         match self.optimizer.state(&self.params) {
             Some(own) => own.take_all(path, state)?,
             None if state.is_empty() => {}
-            None => return refuse("the state of an optimiser".into(), "none".into()),
+            None => return file.refuse("the state of an optimiser".into(), "none".into()),
         }
         (self.params, self.history) = (params, history);
         (self.step, self.sum, self.seconds) = (step, sum, seconds);
@@ -455,5 +422,65 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
     fn waited_enough(&self) -> bool {
         let waited = self.best().map_or(0, |best| self.history.len() - best.epoch);
         self.patience.is_some_and(|patience| waited >= patience.max(1))
+    }
+}
+
+/// A checkpoint that was found, to take things out of.
+struct Found<'a> {
+    path: &'a Path,
+    tensors: &'a BTreeMap<String, StoredTensor<'static>>,
+    metadata: &'a BTreeMap<String, String>,
+}
+
+impl Found<'_> {
+    fn refuse<R>(&self, found: String, expected: String) -> Result<R> {
+        Err(Error::File { path: self.path.to_path_buf(), found, expected })
+    }
+
+    /// A number of the metadata.
+    fn number(&self, name: &str) -> Result<usize> {
+        let value = self.metadata.get(name);
+        match value.and_then(|text| text.parse().ok()) {
+            Some(number) => Ok(number),
+            None => self.refuse(format!("{name} = {value:?} in its metadata"), "a number".into()),
+        }
+    }
+
+    /// The history, of so many epochs.
+    fn history(&self, epochs: usize) -> Result<Vec<Epoch>> {
+        match from_tensors(&section(self.tensors, "history.")) {
+            Some(history) if history.len() == epochs => Ok(history),
+            Some(history) => {
+                let found = format!("a history of {} epochs", history.len());
+                self.refuse(found, format!("one of {epochs}"))
+            }
+            None => self.refuse("no history".into(), "a checkpoint".into()),
+        }
+    }
+
+    /// Sum of the task's number over the steps of the epoch so far, and their seconds.
+    fn progress(&self) -> Result<[f64; 2]> {
+        let progress = self.tensors.get("progress").and_then(StoredTensor::to_tensor::<f64>);
+        match progress.as_ref().map(Tensor::data) {
+            Some(&[sum, seconds]) => Ok([sum, seconds]),
+            _ => self.refuse("no progress".into(), "a checkpoint".into()),
+        }
+    }
+
+    /// What the task carried then, of the names and shapes of what it carries now.
+    fn carried<T: Real>(&self, own: Vec<(String, Tensor<T>)>) -> Result<Vec<(String, Tensor<T>)>> {
+        let mut carried = Vec::new();
+        for (name, own) in own {
+            let stored = self.tensors.get(&format!("carried.{name}"));
+            match stored.and_then(StoredTensor::to_tensor::<T>) {
+                Some(tensor) if tensor.shape() == own.shape() => carried.push((name, tensor)),
+                _ => {
+                    let found =
+                        stored.map_or("nothing".into(), |stored| format!("{name} {stored}"));
+                    return self.refuse(found, format!("{name} of shape {:?}", own.shape()));
+                }
+            }
+        }
+        Ok(carried)
     }
 }
