@@ -65,7 +65,7 @@
 //!
 //! Each file once, in the order in which a batch of ids meets it:
 //!
-//! 1. `examples/lstm_lm.rs`, `train_epoch`: the ids of a window of text go to the model.
+//! 1. `examples/lstm_lm.rs`, `Training::loss`: the ids of a window of text go to the model.
 //! 2. `src/nn/language_model.rs`, `forward`: they go to its embedding.
 //! 3. `src/pq/layer.rs`, `forward`: ids, query table, codebooks, and how scores are normalised.
 //! 4. `src/pq/sx/forward.rs`, `sx`: the op, in the four steps that follow.

@@ -15,7 +15,9 @@ const DISCOUNT: f64 = 0.75;
 /// # Panics
 ///
 /// If an id is not below `vocabulary_len`.
+#[track_caller]
 pub fn unigram_perplexity(train: &[u32], eval: &[u32], vocabulary_len: usize) -> f64 {
+    assert_ids("unigram_perplexity", [train, eval], vocabulary_len);
     let unigram = unigram(train, vocabulary_len);
     perplexity(eval.iter().skip(1).map(|&word| unigram[word as usize]))
 }
@@ -28,9 +30,19 @@ pub fn unigram_perplexity(train: &[u32], eval: &[u32], vocabulary_len: usize) ->
 /// # Panics
 ///
 /// If an id is not below `vocabulary_len`.
+#[track_caller]
 pub fn bigram_perplexity(train: &[u32], eval: &[u32], vocabulary_len: usize) -> f64 {
+    assert_ids("bigram_perplexity", [train, eval], vocabulary_len);
     let bigram = Bigram::count(train, vocabulary_len);
     perplexity(eval.windows(2).map(|pair| bigram.probability(pair[0], pair[1])))
+}
+
+#[track_caller]
+fn assert_ids(what: &str, texts: [&[u32]; 2], vocabulary_len: usize) {
+    let outside = |id: &&u32| **id as usize >= vocabulary_len;
+    if let Some(id) = texts.iter().flat_map(|text| text.iter()).find(outside) {
+        panic!("{what}: id {id}: expected 0..{vocabulary_len}");
+    }
 }
 
 /// The perplexity of words to which a model gave these `probabilities`: one over their geometric mean.

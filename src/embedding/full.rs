@@ -40,8 +40,14 @@ impl FullEmbedding {
     }
 
     /// Positions with this id get its row like any other, but no gradient. None by default.
+    ///
+    /// # Panics
+    /// If the id is outside the vocabulary.
     #[must_use]
+    #[track_caller]
     pub fn padding(self, id: u32) -> Self {
+        let words = self.vocabulary;
+        assert!((id as usize) < words, "padding {id}: expected an id in 0..{words}");
         FullEmbedding { padding: Some(id), ..self }
     }
 

@@ -101,6 +101,10 @@ pub fn save_tensors(
 }
 
 /// What [`save_tensors`] writes.
+///
+/// # Panics
+/// If names and metadata make a header of more than 8 MiB, which would not be read.
+#[track_caller]
 pub fn tensors_to_bytes(
     tensors: &BTreeMap<String, StoredTensor<'_>>,
     metadata: &[(&str, &str)],
@@ -114,6 +118,8 @@ pub fn tensors_to_bytes(
     let metadata = (!metadata.is_empty()).then(|| pairs.collect());
     let mut bytes = safetensors::serialize(views, metadata).expect("well-formed tensors");
     sort_header(&mut bytes);
+    let header = u64::from_le_bytes(*bytes.first_chunk().expect("the header's length"));
+    assert!(header <= HEADER_BYTES, "a header of {header} bytes: expected at most {HEADER_BYTES}");
     bytes
 }
 

@@ -302,16 +302,26 @@ impl<T: Real> LstmState<T> {
     /// The state whose [`tensors`](Self::tensors) these are.
     ///
     /// # Panics
-    /// If they are not two for each layer.
+    /// If they are not `h_l0`, `c_l0` and so on, or differ in shape.
     #[track_caller]
     pub fn from_tensors(tensors: Vec<(String, Tensor<T>)>) -> Self {
-        let mut layers = Vec::new();
-        let mut tensors = tensors.into_iter().map(|(_, tensor)| tensor);
-        while let Some(h) = tensors.next() {
-            let Some(c) = tensors.next() else { panic!("lstm: a state with an h and no c") };
-            layers.push([h, c]);
+        let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+        let expected = |(i, name): (usize, &&str)| {
+            **name == format!("{}_l{}", if i % 2 == 0 { 'h' } else { 'c' }, i / 2)
+        };
+        let named = names.len().is_multiple_of(2) && names.iter().enumerate().all(expected);
+        assert!(named, "lstm: a state of {names:?}: expected h_l0, c_l0, h_l1 and so on");
+        let shape = |i: usize| tensors[i].1.shape();
+        for i in 1..tensors.len() {
+            assert!(
+                shape(i) == shape(0),
+                "lstm: a state of shapes {:?} and {:?}",
+                shape(0),
+                shape(i)
+            );
         }
-        LstmState { layers }
+        let layers = tensors.chunks_exact(2).map(|pair| [pair[0].1.clone(), pair[1].1.clone()]);
+        LstmState { layers: layers.collect() }
     }
 
     /// The state of stream `b` of the batch alone: a state of batch 1.

@@ -56,10 +56,12 @@ impl<T: Real> Rated<'_, T> {
         let work = (Rows::new(rows, height), pieces);
         let piece = |(rows, (logits, losses)): (Range<usize>, (&mut [T], &mut [T])),
                      sums: &mut [T]| {
-            // The sums of a few rows at a time, so that no sum has very many terms.
-            let mut few = pool.take(classes);
+            // The sums of a few rows at a time, and of a few such sums, so that no sum has very many
+            // terms.
+            let [mut few, mut some] = [(); 2].map(|()| pool.take(classes));
+            some.fill(T::ZERO);
             let rows = logits.chunks_mut(SHORT * classes).zip(targets[rows].chunks(SHORT));
-            for (losses, (logits, targets)) in losses.chunks_mut(SHORT).zip(rows) {
+            for (i, (losses, (logits, targets))) in losses.chunks_mut(SHORT).zip(rows).enumerate() {
                 few.fill(T::ZERO);
                 let rows = logits.chunks_exact_mut(classes).zip(targets);
                 for (loss, (row, &target)) in losses.iter_mut().zip(rows) {
@@ -70,8 +72,13 @@ impl<T: Real> Rated<'_, T> {
                     row[target] -= weight;
                     few[target] -= weight;
                 }
-                add(sums, &few);
+                add(&mut some, &few);
+                if i % SHORT == SHORT - 1 {
+                    add(sums, &some);
+                    some.fill(T::ZERO);
+                }
             }
+            add(sums, &some);
         };
         parallel::sum(pool, 0, Order::Forward, work, &mut sums, piece, add);
         (mean(&losses), sums)

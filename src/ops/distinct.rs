@@ -193,8 +193,29 @@ pub(crate) fn sum_rows<'a, T: Real>(
     row: impl Fn(u32) -> &'a [T],
     sum: &mut [T],
 ) {
+    if positions.len() > MANY {
+        return sum_many(positions, row, sum);
+    }
     sum.iter_mut().zip(row(positions[0])).for_each(|(sum, x)| *sum = *x);
     for &i in &positions[1..] {
         sum.iter_mut().zip(row(i)).for_each(|(sum, x)| *sum += *x);
+    }
+}
+
+/// More rows than this are added up in double precision.
+const MANY: usize = 64;
+
+/// Columns that are then added up at a time.
+const STRIP: usize = 256;
+
+#[inline(always)]
+fn sum_many<'a, T: Real>(positions: &[u32], row: impl Fn(u32) -> &'a [T], sum: &mut [T]) {
+    for (strip, sum) in sum.chunks_mut(STRIP).enumerate() {
+        let mut sums = [0.0; STRIP];
+        for &i in positions {
+            let part = &row(i)[strip * STRIP..][..sum.len()];
+            sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x.to_f64());
+        }
+        sum.iter_mut().zip(sums).for_each(|(sum, total)| *sum = T::from_f64(total));
     }
 }

@@ -25,6 +25,10 @@ impl<'t, T: Real> Var<'t, T> {
             return self;
         }
         let keep = 1.0 - probability;
+        assert!(
+            keep >= 2_f64.powi(-32),
+            "dropout: probability {probability:?}: nothing would ever be kept"
+        );
         let (tape, x) = (self.tape(), self.value());
         let mask = tape.freeze("dropout", &x.shape(), || {
             let mut rng = tape.noise(purpose);

@@ -88,8 +88,12 @@ impl<'t, T: Real> Var<'t, T> {
     /// let x = tape.leaf(Tensor::from([2.0_f32, -3.0]));
     /// assert_eq!(x.powf(2.0).value().data(), [4.0, 9.0]);
     /// ```
+    ///
+    /// # Panics
+    /// If c is not finite.
     #[track_caller]
     pub fn powf(self, c: T) -> Var<'t, T> {
+        assert!(c.is_finite(), "powf: exponent {c}: expected a finite number");
         if c == T::ONE + T::ONE {
             return self.unary(Powf { c }, |x| x * x);
         }

@@ -1,7 +1,8 @@
 //! Adam and AdamW.
 
 use super::optimizer::{
-    Group, Groups, Optimizer, assert_fraction, assert_learning_rate, assert_not_negative,
+    Group, Groups, Memory, Optimizer, add_state, assert_fraction, assert_learning_rate,
+    assert_not_negative,
 };
 use crate::error::Result;
 use crate::params::{ParamId, Params};
@@ -46,6 +47,7 @@ pub struct Adam<T: Real> {
     state: Params<T>,
     steps: Option<ParamId>,
     moments: HashMap<ParamId, [ParamId; 2]>,
+    memory: Memory,
 }
 
 impl<T: Real> Adam<T> {
@@ -65,6 +67,7 @@ impl<T: Real> Adam<T> {
             state: Params::new(),
             steps: None,
             moments: HashMap::new(),
+            memory: Memory::new(),
         }
     }
 
@@ -130,18 +133,19 @@ impl<T: Real> Adam<T> {
     }
 
     /// t, m and v, 0 at first.
+    #[track_caller]
     fn prepare(&mut self, params: &Params<T>) -> ParamId {
         let state = &mut self.state;
         let steps = *self
             .steps
             .get_or_insert_with(|| state.add_statistic("adam.step", Tensor::from([T::ZERO])));
         for id in params.ids().filter(|&id| params.is_trained(id)) {
-            self.moments.entry(id).or_insert_with(|| {
-                ["mean", "square"].map(|kind| {
-                    let name = format!("adam.{kind}.{}", params.name(id));
-                    state.add(&name, Tensor::zeros(params.get(id).shape()))
-                })
-            });
+            if !self.moments.contains_key(&id) {
+                let zeros = || Tensor::zeros(params.get(id).shape());
+                let name = |kind: &str| format!("adam.{kind}.{}", params.name(id));
+                let mean = add_state(state, &name("mean"), zeros());
+                self.moments.insert(id, [mean, add_state(state, &name("square"), zeros())]);
+            }
         }
         steps
     }
@@ -164,18 +168,20 @@ struct Factors<T> {
 impl<T: Real> Optimizer<T> for Adam<T> {
     #[track_caller]
     fn step(&mut self, params: &mut Params<T>, grads: &Grads<T>) -> Result<()> {
+        let steps = self.prepare(params);
+        let g = grads.norm();
+        let past = self.memory.bound(&self.state, g);
         grads.check_step(params, |name, largest| {
             let Group { learning_rate, weight_decay } = self.groups.of(name);
-            let g = grads.norm() + weight_decay * largest;
-            let step = g / self.eps + weight_decay * largest;
-            // v holds the square of g.
-            if T::from_f64(g * g).is_finite() {
+            let decayed = g + weight_decay * largest;
+            let step = (past + weight_decay * largest) / self.eps + weight_decay * largest;
+            // v holds the square of the gradient.
+            if T::from_f64(decayed * decayed).is_finite() {
                 largest + self.learning_rate * learning_rate * step
             } else {
                 f64::INFINITY
             }
         })?;
-        let steps = self.prepare(params);
         let t = self.state.get(steps).item().to_f64() + 1.0;
         self.state.write(steps)[0] = T::from_f64(t);
         let [beta1, beta2] = self.betas;
@@ -217,8 +223,10 @@ impl<T: Real> Optimizer<T> for Adam<T> {
         self.learning_rate = rate;
     }
 
+    #[track_caller]
     fn state(&mut self, params: &Params<T>) -> Option<&mut Params<T>> {
         self.prepare(params);
+        self.memory.forget();
         Some(&mut self.state)
     }
 }

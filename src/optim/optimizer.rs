@@ -1,9 +1,11 @@
 //! What every optimiser does, and groups of parameters with settings of their own.
 
 use crate::error::Result;
-use crate::params::Params;
+use crate::kernels::reduce::largest;
+use crate::params::{ParamId, Params};
 use crate::real::{Real, assert_held};
 use crate::tape::Grads;
+use crate::tensor::Tensor;
 use std::marker::PhantomData;
 
 /// Turns gradients into a step of the parameters.
@@ -56,6 +58,45 @@ pub trait Optimizer<T: Real> {
     fn state(&mut self, _params: &Params<T>) -> Option<&mut Params<T>> {
         None
     }
+}
+
+/// What bounds the running averages of gradients that an optimiser remembers, without looking at all of
+/// them at every step.
+pub(super) struct Memory {
+    /// The largest element of the state that was loaded, if it is known.
+    loaded: Option<f64>,
+    /// The largest norm of a gradient since.
+    gradient: f64,
+}
+
+impl Memory {
+    /// Of an optimiser that has seen nothing.
+    pub(super) fn new() -> Self {
+        Memory { loaded: Some(0.0), gradient: 0.0 }
+    }
+
+    /// The state is handed out, and may be loaded.
+    pub(super) fn forget(&mut self) {
+        self.loaded = None;
+    }
+
+    /// A bound of the elements of the averages `state`, the next gradient's norm included.
+    pub(super) fn bound<T: Real>(&mut self, state: &Params<T>, gradient: f64) -> f64 {
+        let of_state = || state.ids().map(|id| largest(state.get(id).data())).fold(0.0, f64::max);
+        let loaded = *self.loaded.get_or_insert_with(of_state);
+        self.gradient = self.gradient.max(gradient);
+        loaded + self.gradient
+    }
+}
+
+/// Adds the state of a parameter under a name of its own.
+#[track_caller]
+pub(super) fn add_state<T: Real>(state: &mut Params<T>, name: &str, value: Tensor<T>) -> ParamId {
+    assert!(
+        state.find(name).is_none(),
+        "an optimiser of other Params: it has {name} of another parameter of that name"
+    );
+    state.add(name, value)
 }
 
 /// Settings of some parameters, by name, instead of the optimiser's own.

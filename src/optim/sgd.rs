@@ -1,7 +1,8 @@
 //! Stochastic gradient descent.
 
 use super::optimizer::{
-    Group, Groups, Optimizer, assert_fraction, assert_learning_rate, assert_not_negative,
+    Group, Groups, Memory, Optimizer, add_state, assert_fraction, assert_learning_rate,
+    assert_not_negative,
 };
 use crate::error::Result;
 use crate::kernels::elementwise::update;
@@ -42,6 +43,7 @@ pub struct Sgd<T: Real> {
     /// v, where there is momentum: `momentum.NAME`.
     state: Params<T>,
     velocities: HashMap<ParamId, ParamId>,
+    memory: Memory,
 }
 
 impl<T: Real> Sgd<T> {
@@ -58,6 +60,7 @@ impl<T: Real> Sgd<T> {
             groups: Groups::new(),
             state: Params::new(),
             velocities: HashMap::new(),
+            memory: Memory::new(),
         }
     }
 
@@ -102,15 +105,17 @@ impl<T: Real> Sgd<T> {
     }
 
     /// v of every trained parameter, 0 at first.
+    #[track_caller]
     fn prepare(&mut self, params: &Params<T>) {
         if self.momentum == 0.0 {
             return;
         }
         for id in params.ids().filter(|&id| params.is_trained(id)) {
-            self.velocities.entry(id).or_insert_with(|| {
+            if !self.velocities.contains_key(&id) {
                 let name = format!("momentum.{}", params.name(id));
-                self.state.add(&name, Tensor::zeros(params.get(id).shape()))
-            });
+                let zeros = Tensor::zeros(params.get(id).shape());
+                self.velocities.insert(id, add_state(&mut self.state, &name, zeros));
+            }
         }
     }
 }
@@ -118,12 +123,14 @@ impl<T: Real> Sgd<T> {
 impl<T: Real> Optimizer<T> for Sgd<T> {
     #[track_caller]
     fn step(&mut self, params: &mut Params<T>, grads: &Grads<T>) -> Result<()> {
+        self.prepare(params);
+        // v is at most the sum of all gradients so far, each momentum times as large as the next.
+        let g = self.memory.bound(&self.state, grads.norm() / (1.0 - self.momentum));
         grads.check_step(params, |name, largest| {
             let Group { learning_rate, weight_decay } = self.groups.of(name);
-            let g = grads.norm() + weight_decay * largest;
-            largest + self.learning_rate * learning_rate * g / (1.0 - self.momentum)
+            let v = g + weight_decay * largest / (1.0 - self.momentum);
+            largest + v.max(self.learning_rate * learning_rate * v)
         })?;
-        self.prepare(params);
         for (id, gradient) in grads.unscaled() {
             let Group { learning_rate, weight_decay } = self.groups.of(params.name(id));
             let rate = self.learning_rate * learning_rate;
@@ -160,8 +167,10 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         self.learning_rate = rate;
     }
 
+    #[track_caller]
     fn state(&mut self, params: &Params<T>) -> Option<&mut Params<T>> {
         self.prepare(params);
+        self.memory.forget();
         (self.momentum > 0.0).then_some(&mut self.state)
     }
 }

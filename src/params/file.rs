@@ -4,6 +4,7 @@ use super::params::{Param, Params};
 use crate::error::{Error, Result};
 use crate::io::{StoredTensor, read, tensors_from_bytes, tensors_to_bytes, write_whole};
 use crate::real::Real;
+use crate::tensor::Tensor;
 use std::any::type_name;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,8 +16,11 @@ impl<T: Real> Params<T> {
     /// Writes all of them, statistics included, to a safetensors file, whole or not at all.
     ///
     /// # Errors
-    /// Those of [`write_whole`].
+    /// [`Error::NotFinite`] with the name of a parameter that is not finite; those of [`write_whole`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        for param in &self.params {
+            check_finite(&param.name, &param.value)?;
+        }
         write_whole(path.as_ref(), &self.to_bytes())
     }
 
@@ -40,7 +44,7 @@ impl<T: Real> Params<T> {
     /// # Errors
     /// [`Error::Io`] or [`Error::File`] if the file cannot be read; [`Error::File`] with the
     /// name and both shapes if a parameter is missing in it or has another shape or type, or if
-    /// it has a tensor that is no parameter.
+    /// it has a tensor that is no parameter; [`Error::NotFinite`] if an element is not finite.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let bytes = read(path)?;
@@ -108,12 +112,22 @@ impl<T: Real> Params<T> {
                 Some(value) if value.shape() == shape => value,
                 _ => return Err(misfit(path, format!("{name} {stored}"), expected())),
             };
+            check_finite(&format!("{name} of {}", path.display()), &value)?;
             values.push((param.id, value));
         }
         for (id, value) in values {
             self.set(id, value);
         }
         Ok(())
+    }
+}
+
+fn check_finite<T: Real>(what: &str, value: &Tensor<T>) -> Result<()> {
+    match value.not_finite() {
+        Some(bad) => {
+            Err(Error::NotFinite { what: format!("parameter {what}"), value: bad.to_f64() })
+        }
+        None => Ok(()),
     }
 }
 
@@ -124,7 +138,6 @@ fn misfit(path: &Path, found: String, expected: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::Tensor;
 
     fn params() -> Params<f32> {
         let mut params = Params::new();

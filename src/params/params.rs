@@ -84,7 +84,7 @@ impl<T: Real> Params<T> {
     /// Adds a tensor that is trained.
     ///
     /// # Panics
-    /// If the name is taken.
+    /// If the name is taken, or `__metadata__`.
     #[track_caller]
     pub fn add(&mut self, name: &str, value: Tensor<T>) -> ParamId {
         self.push(name, value, true)
@@ -94,7 +94,7 @@ impl<T: Real> Params<T> {
     /// [`Tape::move_statistic`](crate::Tape::move_statistic).
     ///
     /// # Panics
-    /// If the name is taken.
+    /// If the name is taken, or `__metadata__`.
     #[track_caller]
     pub fn add_statistic(&mut self, name: &str, value: Tensor<T>) -> ParamId {
         self.push(name, value, false)
@@ -104,6 +104,10 @@ impl<T: Real> Params<T> {
     fn push(&mut self, name: &str, value: Tensor<T>, trained: bool) -> ParamId {
         static TAGS: AtomicU64 = AtomicU64::new(0);
         assert!(self.find(name).is_none(), "a parameter named {name} exists already");
+        assert!(
+            name != "__metadata__",
+            "a parameter named {name}: files keep that name for themselves"
+        );
         let id = ParamId { index: self.params.len(), tag: TAGS.fetch_add(1, Ordering::Relaxed) };
         self.params.push(Param { id, name: name.into(), value, trained });
         id

@@ -96,8 +96,14 @@ impl DpqEmbedding {
 
     /// Positions with this id get its row like any other, but take no part in the batch's statistics
     /// and in the regulariser, and get no gradient. None by default.
+    ///
+    /// # Panics
+    /// If the id is outside the vocabulary.
     #[must_use]
+    #[track_caller]
     pub fn padding(self, id: u32) -> Self {
+        let words = self.vocabulary;
+        assert!((id as usize) < words, "padding {id}: expected an id in 0..{words}");
         DpqEmbedding { padding: Some(id), ..self }
     }
 

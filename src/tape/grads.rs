@@ -164,7 +164,7 @@ impl<T: Real> Grads<T> {
             "clip_global_norm: limit {limit}: expected a positive number"
         );
         let norm = self.norm();
-        if norm > limit {
+        if norm > limit && norm.is_finite() {
             self.scale(limit / norm);
         }
         norm
@@ -173,11 +173,17 @@ impl<T: Real> Grads<T> {
     /// Multiplies every gradient by `factor`, for example 1/n for the mean of n micro-batches.
     ///
     /// # Panics
-    /// If the factor is not finite.
+    /// If the product of all factors so far is not finite in this precision, or becomes 0 in it though
+    /// no factor is.
     #[track_caller]
     pub fn scale(&mut self, factor: f64) {
-        assert!(factor.is_finite(), "scale: factor {factor}: expected a finite number");
-        self.factor *= factor;
+        let product = self.factor * factor;
+        let held = T::from_f64(product);
+        assert!(
+            held.is_finite() && (held != T::ZERO || factor == 0.0 || self.factor == 0.0),
+            "scale: factor {product:?}: expected a finite number that the precision holds"
+        );
+        self.factor = product;
     }
 
     /// Adds the gradients of another pass over the same parameters, whose statistics move after
@@ -269,12 +275,17 @@ impl<T: Real> Grads<T> {
         params: &Params<T>,
         bound: impl Fn(&str, f64) -> f64,
     ) -> Result<()> {
-        // The norm is known where gradients are clipped, and finite where they all are.
-        let finite = self.norm().is_finite();
+        // The norm is known where gradients are clipped, and within the range where they all are.
+        let within = T::from_f64(self.norm()).is_finite();
         for (id, gradient) in self.unscaled() {
             let name = params.name(id);
-            if !finite {
-                check_tensor(|| format!("the gradient of parameter {name}"), gradient.stored())?;
+            if !within {
+                let what = || format!("the gradient of parameter {name}");
+                check_tensor(what, gradient.stored())?;
+                let scaled = largest(gradient.stored().data()) * self.factor.abs();
+                if !T::from_f64(scaled).is_finite() {
+                    return Err(Error::NotFinite { what: what(), value: f64::INFINITY });
+                }
             }
             let (p, mut most) = (params.get(id), 0.0);
             for (at, dp) in gradient.parts() {

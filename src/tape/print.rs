@@ -156,8 +156,10 @@ fn brief<T: Real>(tensor: &Tensor<T>) -> String {
             tensor.data().iter().map(|x| format!("{:.4}", x.to_f64())).collect();
         return elements.join(" ");
     }
-    let norm = tensor.data().iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt();
-    format!("norm {norm:.4e}")
+    let largest = tensor.data().iter().fold(0.0, |most: f64, x| most.max(x.to_f64().abs()));
+    let scale = if largest > 0.0 && largest.is_finite() { largest } else { 1.0 };
+    let squares = tensor.data().iter().map(|x| (x.to_f64() / scale).powi(2)).sum::<f64>();
+    format!("norm {:.4e}", scale * squares.sqrt())
 }
 
 #[cfg(test)]
