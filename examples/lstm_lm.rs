@@ -48,21 +48,24 @@ fn run(arguments: &Arguments) -> Result<Vec<String>> {
     let settings = arguments.settings()?;
     let text = Text::new(arguments.data.as_deref(), &settings)?;
     let progress = Progress::new(arguments.quiet);
+    let _lock;
     if let Some(out) = &arguments.out {
         let table = settings.dpq.compact_bits(text.vocabulary, settings.width).div_ceil(8);
         // Two checkpoints, and a third while it is written.
         let checkpoints = 3 * settings.parameter_bytes(text.vocabulary);
         let size = |&kind| (kind, checkpoints + if kind == Kind::Full { 0 } else { table });
         let models: Vec<_> = arguments.embedding.iter().map(size).collect();
-        let earlier = match arguments.resume {
+        _lock = output::lock(out)?;
+        match arguments.resume {
             Some(resume) => {
-                output::reopen(out, &models, settings.epochs, resume.which())?;
-                None
+                let fixed = |kind| fixed(kind, &settings, &text);
+                output::reopen(out, &models, settings.epochs, resume.which(), fixed)?;
             }
-            None => output::prepare(out, &models, settings.epochs)?,
-        };
-        if let Some(earlier) = earlier {
-            progress.line(&format!("earlier results moved to {}", earlier.display()));
+            None => {
+                if let Some(earlier) = output::prepare(out, &models, settings.epochs)? {
+                    progress.line(&format!("earlier results moved to {}", earlier.display()));
+                }
+            }
         }
     }
     interrupt::listen()?;
@@ -96,13 +99,6 @@ fn train_all(
         let trained = train(kind, arguments, settings, text, outputs)
             .map_err(|error| format!("{}: {error}", kind.name()));
         models.extend(faults.note(trained).flatten());
-        if interrupt::was_asked_for() {
-            tell(match arguments.out {
-                Some(_) => "the same command with --resume goes on from here",
-                None => "nothing is saved without --out",
-            });
-            return faults;
-        }
         if let Some(out) = out.filter(|_| !models.is_empty()) {
             let Yardsticks { floor, bigram: [_, bigram], unigram: [_, unigram] } = text.yardsticks;
             let run = Run {
@@ -115,6 +111,13 @@ fn train_all(
                 unigram_perplexity: unigram,
             };
             faults.note(results::write_run(out, &run));
+        }
+        if interrupt::was_asked_for() {
+            tell(match out {
+                Some(_) => "the same command with --resume goes on from here",
+                None => "nothing is saved without --out",
+            });
+            break;
         }
     }
     if !models.is_empty() {
@@ -209,14 +212,22 @@ impl Task<f32> for Training<'_> {
         self.state.tensors().into_iter().chain(self.codes.as_ref().map(codes)).collect()
     }
 
-    fn carry(&mut self, mut tensors: Vec<(String, Tensor<f32>)>) {
+    fn carry(&mut self, mut tensors: Vec<(String, Tensor<f32>)>) -> dpq::Result<()> {
         if let Some(table) = &mut self.codes
             && let Some((_, codes)) = tensors.pop()
         {
+            let size = table.codebook_size();
+            if let Some(&wrong) =
+                codes.data().iter().find(|&&code| !(0.0..size as f32).contains(&code))
+            {
+                let expected = format!("0..{size}");
+                return Err(Error::Config { name: "code", value: wrong.to_string(), expected });
+            }
             let codes: Vec<u32> = codes.data().iter().map(|&code| code as u32).collect();
-            *table = CodeTable::pack(&codes, table.groups(), table.codebook_size());
+            *table = CodeTable::pack(&codes, table.groups(), size);
         }
         self.state = LstmState::from_tensors(tensors);
+        Ok(())
     }
 }
 
@@ -224,6 +235,13 @@ impl Task<f32> for Training<'_> {
 const VALID_PERPLEXITY: &str = "valid_perplexity";
 const CODES_USED: &str = "codes_used";
 const CODES_CHANGED: &str = "codes_changed";
+
+/// What has to be the same when training of a model goes on.
+fn fixed(kind: Kind, settings: &Settings, text: &Text) -> Vec<(String, String)> {
+    let own = [("embedding", kind.name().to_string()), ("data", text.fingerprint.clone())];
+    let all = own.into_iter().chain(settings.fixed());
+    all.map(|(name, value)| (name.to_string(), value)).collect()
+}
 
 /// What a run writes to, and tells.
 struct Outputs<'a> {
@@ -261,16 +279,14 @@ fn train(
         .epochs(settings.epochs)
         .schedule(|epoch| settings.schedule.learning_rate(epoch))
         .clip(settings.clip)
-        .stop_when(interrupt::was_asked_for)
-        .setting("embedding", name)
-        .setting("data", &text.fingerprint);
-    for (name, value) in settings.fixed() {
-        trainer = trainer.setting(name, value);
+        .stop_when(interrupt::was_asked_for);
+    for (name, value) in fixed(kind, settings, text) {
+        trainer = trainer.setting(&name, value);
     }
     if let Some(folder) = &folder {
         trainer = trainer.checkpoints(folder, settings.save_every);
         if let Some(which) = arguments.resume.map(Resume::which)
-            && which.path(folder).exists()
+            && which.is_in(folder)
         {
             trainer.resume(&mut task, which)?;
             let (epochs, step) = trainer.position();
@@ -425,7 +441,7 @@ fn perplexity(
     Ok(perplexity)
 }
 
-/// Saves the compact table, without `--out` in memory, and reads it back: its rows must be the model's own, and the perplexity
+/// Saves the compact table (in memory where there is no `--out`) and reads it back: its rows must be the model's own, and the perplexity
 /// that it gives on a text is returned.
 fn export(
     compact: &Compact,

@@ -9,16 +9,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::{TempDir, tempdir};
 
-/// The program, if it was built.
-fn program() -> Option<PathBuf> {
+/// The program. `cargo test` builds it; a run of these tests alone does not.
+fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let name = format!("lstm_lm{}", std::env::consts::EXE_SUFFIX);
-    let path = test.parent()?.parent()?.join("examples").join(name);
-    if !path.is_file() {
-        println!("skipped: no program at {}", path.display());
-        return None;
-    }
-    Some(path)
+    let folder = test.parent().and_then(Path::parent).expect("a folder of builds");
+    let path = folder.join("examples").join(name);
+    assert!(path.is_file(), "no {}: cargo build --all-features --examples", path.display());
+    path
 }
 
 /// A folder with a text in three parts, `data`, and maybe results in `out`.
@@ -74,7 +72,7 @@ impl Folder {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
-                } else {
+                } else if !path.ends_with(".lock") {
                     let name = path.strip_prefix(self.at("out")).unwrap();
                     found.push(name.to_str().unwrap().replace('\\', "/"));
                 }
@@ -167,7 +165,7 @@ fn wait_for(path: &Path, run: &mut Child) {
 
 #[test]
 fn every_word_of_the_validation_text_is_scored() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     folder.write_part("train", &random_text(2400, 1));
     // 800 tokens are 20 streams of 39 predictions. In the other text the second half of each is
@@ -186,7 +184,7 @@ fn every_word_of_the_validation_text_is_scored() {
 
 #[test]
 fn a_byte_order_mark_changes_nothing() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     let results = || {
         assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding full"));
@@ -203,7 +201,7 @@ fn a_byte_order_mark_changes_nothing() {
 
 #[test]
 fn a_text_that_is_too_short_is_refused_in_words() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     folder.write_part("train", &"a b c d e f g h\n".repeat(3));
     assert_refused(
@@ -214,7 +212,7 @@ fn a_text_that_is_too_short_is_refused_in_words() {
 
 #[test]
 fn short_texts_to_validate_and_test_on_will_do() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     folder.write_part("valid", "a b c d e f g h\n".repeat(3).as_str());
     folder.write_part("test", "a\n");
@@ -224,7 +222,7 @@ fn short_texts_to_validate_and_test_on_will_do() {
 #[cfg(unix)]
 #[test]
 fn a_broken_link_is_named() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     let link = folder.at("data/train.txt");
     fs::remove_file(&link).unwrap();
@@ -235,7 +233,7 @@ fn a_broken_link_is_named() {
 
 #[test]
 fn names_in_the_way_are_refused_before_training() {
-    let Some(program) = program() else { return };
+    let program = program();
     let file = "found a folder, expected a regular file, or nothing";
     let taken = "found a file, expected a folder, or nothing";
     for (folders, files, in_the_way, message) in [
@@ -262,7 +260,7 @@ fn names_in_the_way_are_refused_before_training() {
 #[cfg(unix)]
 #[test]
 fn a_disk_without_room_is_refused_before_training() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     // No file may be larger than some KiB.
     let mut shell = Command::new("sh");
@@ -277,7 +275,7 @@ fn a_disk_without_room_is_refused_before_training() {
 
 #[test]
 fn earlier_results_are_moved() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding full,sx"));
     let first =
@@ -308,7 +306,7 @@ fn earlier_results_are_moved() {
 
 #[test]
 fn a_killed_run_leaves_whole_files() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding full,sx"));
     for milliseconds in [5, 20, 60, 150, 300, 500] {
@@ -328,7 +326,7 @@ fn a_killed_run_leaves_whole_files() {
 
 #[test]
 fn a_killed_run_leaves_nothing_beside_an_earlier_one() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding sx"));
     let first = folder.results();
@@ -351,7 +349,7 @@ fn a_killed_run_leaves_nothing_beside_an_earlier_one() {
 
 #[test]
 fn files_that_cannot_be_written_stop_neither_training_nor_the_table() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     folder.write_part("train", &random_text(60_000, 1));
     let mut command = folder.command_with_out(&program, "--epochs 4 --embedding full,sx");
@@ -377,7 +375,7 @@ fn files_that_cannot_be_written_stop_neither_training_nor_the_table() {
 
 #[test]
 fn a_model_that_fails_does_not_stop_the_others() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     // The entropy times this is beyond single precision.
     let output = folder.run_with_out(&program, "--epochs 1 --embedding sx,full --beta 3e38");
@@ -391,7 +389,7 @@ fn a_model_that_fails_does_not_stop_the_others() {
 
 #[test]
 fn a_reader_that_is_gone_stops_nothing() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     let mut command = folder.command_with_out(&program, "--epochs 1 --embedding full,sx");
     let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -406,7 +404,7 @@ fn a_reader_that_is_gone_stops_nothing() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_terminal_stops_nothing() {
-    let Some(program) = program() else { return };
+    let program = program();
     let full = || fs::File::options().write(true).open("/dev/full").unwrap();
     let folder = Folder::new();
     let mut command = folder.command_with_out(&program, "--epochs 1 --embedding full");
@@ -426,7 +424,7 @@ fn a_full_terminal_stops_nothing() {
 #[cfg(unix)]
 #[test]
 fn no_folder_for_temporary_files_is_needed_with_out() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     let mut command = folder.command_with_out(&program, "--epochs 1 --embedding sx");
     assert_succeeded(&command.env("TMPDIR", "/nonexistent").output().unwrap());
@@ -437,7 +435,7 @@ fn no_folder_for_temporary_files_is_needed_with_out() {
 
 #[test]
 fn the_same_run_gives_the_same_table_to_the_byte() {
-    let Some(program) = program() else { return };
+    let program = program();
     let tables = [(); 3].map(|()| {
         let folder = Folder::new();
         assert_succeeded(&folder.run_with_out(&program, "--epochs 1 --embedding sx --quiet"));
@@ -448,7 +446,7 @@ fn the_same_run_gives_the_same_table_to_the_byte() {
 
 #[test]
 fn a_regulariser_as_large_as_single_precision_allows_still_trains() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     let run = folder.run_with_out(&program, "--epochs 2 --embedding sx --beta 1e22");
     assert_succeeded(&run);
@@ -479,7 +477,7 @@ fn outcome(folder: &Folder, models: &[&str]) -> (Vec<Value>, Vec<Vec<u8>>) {
 
 #[test]
 fn a_run_that_is_killed_again_and_again_ends_as_if_nobody_had() {
-    let Some(program) = program() else { return };
+    let program = program();
     let kills = std::env::var("DPQ_KILLS").map_or(8, |kills| kills.parse().unwrap());
     let (straight, killed) = (Folder::new(), Folder::new());
     for folder in [&straight, &killed] {
@@ -522,7 +520,7 @@ fn a_run_that_is_killed_again_and_again_ends_as_if_nobody_had() {
 #[test]
 #[cfg(unix)]
 fn ctrl_c_saves_and_says_how_to_go_on() {
-    let Some(program) = program() else { return };
+    let program = program();
     let (straight, folder) = (Folder::new(), Folder::new());
     for folder in [&straight, &folder] {
         folder.write_part("train", &random_text(30_000, 1));
@@ -550,12 +548,19 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     ] {
         let refused =
             folder.run_with_out(&program, &format!("{arguments} --resume --quiet {flags}"));
-        let message =
-            format!("error: sx: {}: found {found}, expected {expected}\n", path.display());
+        let message = format!("error: {}: found {found}, expected {expected}\n", path.display());
         assert_eq!((stderr(&refused), refused.status.code()), (&*message, Some(1)));
     }
+    // Nothing is trained if one model cannot go on, whatever the others could do.
     let other = folder.run_with_out(&program, "--epochs 2 --embedding vq --resume");
-    assert!(stderr(&other).contains("no checkpoint of these models"), "{}", stderr(&other));
+    let expected = "found a checkpoint of sx, expected --embedding with sx\n";
+    assert!(stderr(&other).ends_with(expected), "{}", stderr(&other));
+    let both = folder.run_with_out(&program, "--epochs 2 --embedding full,sx --resume --beta 0.5");
+    assert!(stderr(&both).ends_with("found beta = 0, expected beta = 0.5\n"), "{}", stderr(&both));
+    assert!(!folder.at("out/full").exists());
+    let elsewhere =
+        folder.command(&program, "--embedding sx --resume --out").arg(folder.at("data")).output();
+    assert!(stderr(&elsewhere.unwrap()).contains("no checkpoint of these models"));
 
     let resumed = folder.run_with_out(&program, &format!("{arguments} --resume"));
     assert_succeeded(&resumed);
@@ -565,7 +570,7 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
 
 #[test]
 fn the_report_shows_every_model_and_stays_with_its_run() {
-    let Some(program) = program() else { return };
+    let program = program();
     let folder = Folder::new();
     assert_succeeded(&folder.run_with_out(&program, "--epochs 2 --embedding full,sx --quiet"));
     let report = fs::read_to_string(folder.at("out/report.html")).unwrap();
@@ -580,4 +585,20 @@ fn the_report_shows_every_model_and_stays_with_its_run() {
     assert!(moved == report);
     let second = fs::read_to_string(folder.at("out/report.html")).unwrap();
     assert!(second.contains("earlier/1"), "earlier runs are shown beside this one");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_second_run_into_a_folder_in_use_is_refused() {
+    let program = program();
+    let folder = Folder::new();
+    folder.write_part("train", &random_text(60_000, 1));
+    let mut command = folder.command_with_out(&program, "--epochs 50 --embedding sx");
+    let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&folder.at("out/sx/metrics.jsonl"), &mut run);
+    let second = folder.run_with_out(&program, "--epochs 1 --embedding sx");
+    assert!(stderr(&second).contains("found another run in it"), "{}", stderr(&second));
+    assert!(run.try_wait().unwrap().is_none());
+    run.kill().unwrap();
+    run.wait().unwrap();
 }

@@ -278,6 +278,7 @@ impl Settings {
         let dpq = &self.dpq;
         vec![
             ("preset", self.preset.into()),
+            ("seed", self.seed.to_string()),
             ("groups", dpq.groups.to_string()),
             ("codebook-size", dpq.codebook_size.to_string()),
             ("shared", dpq.shared.to_string()),

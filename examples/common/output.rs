@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use dpq::Error;
 use dpq::io::{check_writable, write_whole};
 use dpq::train::{LATEST, PREVIOUS, Which};
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::iter::once;
 use std::path::{Path, PathBuf};
@@ -73,18 +73,56 @@ fn check(out: &Path, models: &[(Kind, usize)], epochs: usize) -> Result<()> {
     probe(out, all)
 }
 
-/// Makes sure that a run can go on in `out`: that there is a checkpoint of at least one model, nothing
-/// in the way, and room.
+/// Makes sure that a run can go on in `out`: that there is a checkpoint of at least one model, that all
+/// are of these models and `settings`, nothing in the way, and room.
 ///
 /// # Errors
 /// If not.
-pub fn reopen(out: &Path, models: &[(Kind, usize)], epochs: usize, which: Which) -> Result<()> {
-    let path = |&(kind, _): &(Kind, usize)| which.path(&out.join(kind.name()));
-    if !models.iter().any(|model| path(model).exists()) {
-        let (path, found) = (out.to_path_buf(), "no checkpoint of these models".into());
-        return Err(Error::File { path, found, expected: "one to go on from".into() }.into());
+pub fn reopen(
+    out: &Path,
+    models: &[(Kind, usize)],
+    epochs: usize,
+    which: Which,
+    settings: impl Fn(Kind) -> Vec<(String, String)>,
+) -> Result<()> {
+    let refuse = |found: String, expected: String| {
+        Err(Error::File { path: out.to_path_buf(), found, expected }.into())
+    };
+    let mut any = false;
+    for &kind in Kind::value_variants() {
+        let folder = out.join(kind.name());
+        if ![Which::Latest, Which::Previous].iter().any(|which| which.is_in(&folder)) {
+            continue;
+        }
+        if !models.iter().any(|(own, _)| *own == kind) {
+            let name = kind.name();
+            return refuse(format!("a checkpoint of {name}"), format!("--embedding with {name}"));
+        }
+        dpq::train::check(&folder, which, &settings(kind))?;
+        any = true;
+    }
+    if !any {
+        return refuse("no checkpoint of these models".into(), "one to go on from".into());
     }
     check(out, models, epochs)
+}
+
+/// Keeps other runs out of a folder as long as the lock lives. Where the system has no locks, nothing is
+/// kept out.
+///
+/// # Errors
+/// If another run is in it.
+pub fn lock(out: &Path) -> Result<Option<File>> {
+    create_folder(out)?;
+    let path = out.join(".lock");
+    let Ok(lock) = File::create(&path) else { return Ok(None) };
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let (path, found) = (out.to_path_buf(), "another run in it".into());
+            Err(Error::File { path, found, expected: "a folder of its own".into() }.into())
+        }
+        _ => Ok(Some(lock)),
+    }
 }
 
 fn create_folder(folder: &Path) -> Result<()> {

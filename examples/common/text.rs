@@ -51,7 +51,7 @@ impl Text {
         Ok(Text {
             vocabulary,
             words: corpus.vocabulary.words().map(String::from).collect(),
-            fingerprint: fingerprint(vocabulary, parts),
+            fingerprint: fingerprint(corpus.vocabulary.words(), parts),
             train: Batches::new(&corpus.train, batch, steps).map_err(short)?,
             valid: Batches::with_tail(&corpus.valid, batch, steps)?,
             test: Batches::with_tail(&corpus.test, 1, TEST_STEPS)?,
@@ -64,11 +64,18 @@ impl Text {
     }
 }
 
-/// How many words, and a hash of all ids (FNV-1a).
-fn fingerprint(vocabulary: usize, parts: [&[u32]; 3]) -> String {
-    let ids = parts.iter().flat_map(|part| part.iter());
-    let hash = ids.clone().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &id| {
-        (hash ^ u64::from(id)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{} words of {}, hash {hash:016x}", thousands(ids.count()), thousands(vocabulary))
+/// How many words, and a hash (FNV-1a) of the vocabulary and of all ids, part by part.
+fn fingerprint<'a>(words: impl ExactSizeIterator<Item = &'a str>, parts: [&[u32]; 3]) -> String {
+    let (vocabulary, ids) = (words.len(), parts.iter().map(|part| part.len()).sum());
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |x: u64| hash = (hash ^ x).wrapping_mul(0x0100_0000_01b3);
+    for word in words {
+        word.bytes().for_each(|byte| add(byte.into()));
+        add(256);
+    }
+    for part in parts {
+        add(part.len() as u64);
+        part.iter().for_each(|&id| add(id.into()));
+    }
+    format!("{} words of {}, hash {hash:016x}", thousands(ids), thousands(vocabulary))
 }

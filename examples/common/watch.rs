@@ -42,7 +42,6 @@ impl Watch {
             ("hidden units", settings.model.hidden.to_string()),
             ("dropout", settings.model.dropout.to_string()),
             ("epochs", settings.epochs.to_string()),
-            ("seed", settings.seed.to_string()),
         ];
         let counts = [
             ("unigram counts", Some(yardsticks.unigram)),

@@ -10,6 +10,7 @@ use crate::real::Real;
 use crate::tape::Grads;
 use crate::tensor::Tensor;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Adam (Kingma & Ba 2015), with weight decay in the gradient or, as AdamW (Loshchilov & Hutter
 /// 2019), beside it. At step t:
@@ -140,11 +141,11 @@ impl<T: Real> Adam<T> {
             .steps
             .get_or_insert_with(|| state.add_statistic("adam.step", Tensor::from([T::ZERO])));
         for id in params.ids().filter(|&id| params.is_trained(id)) {
-            if !self.moments.contains_key(&id) {
+            if let Entry::Vacant(entry) = self.moments.entry(id) {
                 let zeros = || Tensor::zeros(params.get(id).shape());
                 let name = |kind: &str| format!("adam.{kind}.{}", params.name(id));
                 let mean = add_state(state, &name("mean"), zeros());
-                self.moments.insert(id, [mean, add_state(state, &name("square"), zeros())]);
+                entry.insert([mean, add_state(state, &name("square"), zeros())]);
             }
         }
         steps

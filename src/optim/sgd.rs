@@ -11,6 +11,7 @@ use crate::real::Real;
 use crate::tape::{Gradient, Grads};
 use crate::tensor::Tensor;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Stochastic gradient descent, with momentum and weight decay if wanted:
 ///
@@ -111,10 +112,10 @@ impl<T: Real> Sgd<T> {
             return;
         }
         for id in params.ids().filter(|&id| params.is_trained(id)) {
-            if !self.velocities.contains_key(&id) {
+            if let Entry::Vacant(entry) = self.velocities.entry(id) {
                 let name = format!("momentum.{}", params.name(id));
                 let zeros = Tensor::zeros(params.get(id).shape());
-                self.velocities.insert(id, add_state(&mut self.state, &name, zeros));
+                entry.insert(add_state(&mut self.state, &name, zeros));
             }
         }
     }

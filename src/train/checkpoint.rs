@@ -1,7 +1,7 @@
 //! Checkpoints: all that a run needs to go on, in one file, with the one before it kept.
 
 use crate::error::{Error, Result};
-use crate::io::{StoredTensor, TensorFile, load_tensors, save_tensors, write_whole};
+use crate::io::{StoredTensor, TensorFile, load_tensors, save_tensors};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,9 @@ pub const LATEST: &str = "checkpoint.safetensors";
 
 /// The file of the checkpoint before it.
 pub const PREVIOUS: &str = "checkpoint.previous.safetensors";
+
+/// A checkpoint that is whole and about to become the latest.
+const NEXT: &str = "checkpoint.next.safetensors";
 
 /// `format` in the metadata begins with this, and ends in the version.
 const FORMAT: &str = "dpq checkpoint ";
@@ -30,36 +33,85 @@ impl Which {
     pub fn path(self, folder: &Path) -> PathBuf {
         folder.join(if self == Which::Latest { LATEST } else { PREVIOUS })
     }
+
+    /// Whether it is there.
+    pub fn is_in(self, folder: &Path) -> bool {
+        finish(folder);
+        self.path(folder).exists()
+    }
 }
 
-/// Writes the latest checkpoint of a folder, whole or not at all; what was the latest is kept as the
-/// one before it.
+/// Ends what a save that was killed between its two last renames had begun.
+fn finish(folder: &Path) {
+    let (next, latest) = (folder.join(NEXT), folder.join(LATEST));
+    if next.exists() && !latest.exists() {
+        // Where it cannot be, what reads the latest says so.
+        let _ = fs::rename(next, latest);
+    }
+}
+
+/// Writes the latest checkpoint of a folder, whole or not at all. What was the latest is kept as the one
+/// before it, unless it is `damaged`. At every moment one of the two, or the new one, is there and whole.
 pub(super) fn save(
     folder: &Path,
     tensors: &BTreeMap<String, StoredTensor<'_>>,
     metadata: &[(String, String)],
+    damaged: bool,
 ) -> Result<()> {
-    let [latest, previous] = [Which::Latest, Which::Previous].map(|which| which.path(folder));
-    if latest.exists() {
-        keep(&latest, &previous)?;
-    }
+    finish(folder);
     let format = format!("{FORMAT}{VERSION}");
     let metadata = metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let metadata: Vec<_> = metadata.chain([("format", format.as_str())]).collect();
-    save_tensors(&latest, tensors, &metadata)
+    let next = folder.join(NEXT);
+    save_tensors(&next, tensors, &metadata)?;
+    let [latest, previous] = [Which::Latest, Which::Previous].map(|which| which.path(folder));
+    if !damaged && latest.exists() {
+        fs::rename(&latest, &previous).map_err(|source| Error::io(&previous, source))?;
+    }
+    fs::rename(&next, &latest).map_err(|source| Error::io(&latest, source))
 }
 
-/// Makes `previous` another name of the file `latest`, or where that cannot be, a copy. At no moment is
-/// `latest` gone.
-fn keep(latest: &Path, previous: &Path) -> Result<()> {
-    let link = previous.with_extension(format!("{}.part", std::process::id()));
-    let linked = fs::hard_link(latest, &link).and_then(|()| fs::rename(&link, previous));
-    if linked.is_err() {
-        let _ = fs::remove_file(&link);
-        let bytes = fs::read(latest).map_err(|source| Error::io(latest, source))?;
-        write_whole(previous, &bytes)?;
+/// The settings of a checkpoint that differ from `own`, each with what was found, as a file has and
+/// as it should have them.
+pub(super) fn check_settings(
+    path: &Path,
+    metadata: &BTreeMap<String, String>,
+    own: &[(String, String)],
+) -> Result<()> {
+    let refuse = |name: &str, found: &str, expected: &str| {
+        let name = name.strip_prefix(SETTING).unwrap_or(name);
+        Err(Error::File {
+            path: path.to_path_buf(),
+            found: format!("{name} = {found}"),
+            expected: format!("{name} = {expected}"),
+        })
+    };
+    for (name, value) in own {
+        match metadata.get(name) {
+            Some(found) if found == value => {}
+            found => return refuse(name, found.map_or("nothing", String::as_str), value),
+        }
     }
-    Ok(())
+    let other =
+        |name: &&String| name.starts_with(SETTING) && !own.iter().any(|(own, _)| own == *name);
+    match metadata.keys().find(other) {
+        Some(name) => refuse(name, &metadata[name], "nothing"),
+        None => Ok(()),
+    }
+}
+
+/// Names of a program's own settings begin with this.
+pub(super) const SETTING: &str = "setting.";
+
+/// Checks a program's settings, as [`Trainer::setting`](super::Trainer::setting) was given them, against
+/// a checkpoint, before anything else is done.
+///
+/// # Errors
+/// As [`Trainer::resume`](super::Trainer::resume).
+pub fn check(folder: &Path, which: Which, settings: &[(String, String)]) -> Result<()> {
+    let (path, (_, metadata)) = load(folder, which)?;
+    let own = settings.iter().map(|(name, value)| (format!("{SETTING}{name}"), value.clone()));
+    check_settings(&path, &metadata, &own.collect::<Vec<_>>())
 }
 
 /// The tensors and metadata of a checkpoint, and its path.
@@ -68,19 +120,28 @@ fn keep(latest: &Path, previous: &Path) -> Result<()> {
 /// [`Error::Io`] if it cannot be read; [`Error::File`] if it is no checkpoint, damaged, or of a newer
 /// format. If the one before it can be read, the error says so.
 pub(super) fn load(folder: &Path, which: Which) -> Result<(PathBuf, TensorFile<'static>)> {
+    finish(folder);
     let path = which.path(folder);
-    match read(&path) {
-        Ok(file) => Ok((path, file)),
-        Err(Error::File { path, found, expected }) if which == Which::Latest => {
-            let other = Which::Previous.path(folder);
-            let expected = match read(&other) {
-                Ok(_) => format!("{expected}; the one before it, {}, can be read", other.display()),
-                Err(_) => expected,
-            };
-            Err(Error::File { path, found, expected })
-        }
-        Err(error) => Err(error),
+    let error = match read(&path) {
+        Ok(file) => return Ok((path, file)),
+        Err(error) => error,
+    };
+    let other = Which::Previous.path(folder);
+    if which == Which::Previous || read(&other).is_err() {
+        return Err(error);
     }
+    let offer = format!("; the one before it, {}, can be read", other.display());
+    Err(match error {
+        Error::File { path, found, expected } => {
+            Error::File { path, found, expected: expected + &offer }
+        }
+        Error::Io { path, source } => Error::File {
+            path,
+            found: source.to_string(),
+            expected: format!("a checkpoint{offer}"),
+        },
+        other => other,
+    })
 }
 
 fn read(path: &Path) -> Result<TensorFile<'static>> {
@@ -118,7 +179,7 @@ mod tests {
 
     fn save_number(folder: &Path, x: f64) {
         let tensor = StoredTensor::from_tensor(&Tensor::scalar(x));
-        save(folder, &BTreeMap::from([("x".into(), tensor)]), &[]).unwrap();
+        save(folder, &BTreeMap::from([("x".into(), tensor)]), &[], false).unwrap();
     }
 
     fn number(folder: &Path, which: Which) -> f64 {
@@ -146,6 +207,18 @@ mod tests {
             assert!(error.starts_with(&path.display().to_string()), "{error}");
             assert!(error.ends_with("checkpoint.previous.safetensors, can be read"), "{error}");
         }
+        fs::remove_file(&path).unwrap();
+        let error = load(folder, Which::Latest).unwrap_err().to_string();
+        assert!(error.ends_with("checkpoint.previous.safetensors, can be read"), "{error}");
+        // A damaged one does not take the place of the one before it.
+        fs::write(&path, "damaged").unwrap();
+        let tensor = StoredTensor::from_tensor(&Tensor::scalar(9.0_f64));
+        save(folder, &BTreeMap::from([("x".into(), tensor)]), &[], true).unwrap();
+        assert_eq!((number(folder, Which::Latest), number(folder, Which::Previous)), (9.0, 2.0));
+        // Killed between the two renames.
+        fs::rename(&path, folder.join(NEXT)).unwrap();
+        assert!(Which::Latest.is_in(folder));
+        assert_eq!(number(folder, Which::Latest), 9.0);
     }
 
     #[test]

@@ -4,6 +4,11 @@
 //! does the rest: it steps, validates, keeps the best model, stops early, and writes checkpoints, from
 //! which a run goes on to the same bits as if nothing had happened.
 //!
+//! For that a task may depend on nothing but the parameters, the tape's noise and what it
+//! [carries](Task::carried): who shuffles the data, shuffles by a stream that depends on the epoch,
+//! `rng::stream(seed, "order", epoch)`. The folder of checkpoints must exist. A program that watches
+//! gives `run` a closure for its [`Event`]s, and tells its user of [`Event::NotSaved`].
+//!
 //! A classifier of short texts, the mean of their words' rows before a linear layer:
 //!
 //! ```
@@ -12,6 +17,9 @@
 //! use dpq::train::{Ending, Task, Trainer, Which};
 //! use dpq::{Bound, DpqConfig, DpqEmbedding, Embedding, Params, Result, Tape, Var};
 //! use std::time::Duration;
+//!
+//! /// Texts of a step.
+//! const BATCH: usize = 10;
 //!
 //! struct Classifier {
 //!     words: DpqEmbedding,
@@ -31,10 +39,10 @@
 //!
 //! impl Task<f32> for Classifier {
 //!     fn steps(&self) -> usize {
-//!         self.texts.len() / 10 - 1 // the last ten are for validation
+//!         self.texts.len() / BATCH - 1 // the last ones are for validation
 //!     }
 //!     fn loss<'t>(&mut self, p: &Bound<'t, f32>, _epoch: usize, step: usize) -> (Var<'t, f32>, f64) {
-//!         let loss = self.cross_entropy(p, &self.texts[step * 10..][..10]);
+//!         let loss = self.cross_entropy(p, &self.texts[step * BATCH..][..BATCH]);
 //!         (loss, f64::from(loss.value().item()))
 //!     }
 //!     fn validate(
@@ -42,7 +50,7 @@
 //!         tape: &mut Tape<f32>,
 //!         params: &Params<f32>,
 //!     ) -> Result<Vec<(&'static str, f64)>> {
-//!         let held_out = &self.texts[self.texts.len() - 10..];
+//!         let held_out = &self.texts[self.texts.len() - BATCH..];
 //!         let loss = tape.value(params, |p| self.cross_entropy(p, held_out).value().item())?;
 //!         Ok(vec![("valid_loss", f64::from(loss))])
 //!     }
@@ -91,6 +99,6 @@ mod checkpoint;
 mod history;
 mod trainer;
 
-pub use checkpoint::{LATEST, PREVIOUS, Which};
+pub use checkpoint::{LATEST, PREVIOUS, Which, check};
 pub use history::Epoch;
 pub use trainer::{BEST, Ending, Event, Task, Trainer};

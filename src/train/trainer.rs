@@ -1,14 +1,15 @@
 //! The loop: steps, epochs, checkpoints, and going on from one.
 
-use super::checkpoint::{Which, load, save, section};
+use super::checkpoint::{SETTING, Which, check_settings, load, save, section};
 use super::history::{Epoch, from_tensors, to_tensors};
 use crate::error::{Error, Result};
 use crate::io::{StoredTensor, TensorFile};
 use crate::optim::Optimizer;
 use crate::params::Params;
-use crate::real::Real;
+use crate::real::{Real, assert_held};
 use crate::tape::{Bound, Tape, Var};
 use crate::tensor::Tensor;
+use std::any::type_name;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -44,7 +45,12 @@ pub trait Task<T: Real> {
 
     /// Takes what [`carried`](Task::carried) returned when a checkpoint was made, of the same names and
     /// shapes.
-    fn carry(&mut self, _tensors: Vec<(String, Tensor<T>)>) {}
+    ///
+    /// # Errors
+    /// If the task cannot go on from it.
+    fn carry(&mut self, _tensors: Vec<(String, Tensor<T>)>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a program is told while training goes on.
@@ -62,7 +68,8 @@ pub enum Event<'a, T: Real> {
     },
     /// An epoch is done and validated; the history up to it, and the parameters.
     Epoch(&'a [Epoch], &'a Params<T>),
-    /// A checkpoint could not be written. Training goes on.
+    /// A checkpoint or the best model could not be written. Training goes on, but the program should say
+    /// so.
     NotSaved(Error),
 }
 
@@ -103,8 +110,10 @@ pub struct Trainer<'a, T: Real, O> {
     /// Sum over them of the task's number, and their seconds.
     sum: f64,
     seconds: f64,
-    /// Whether this run began or went on with a checkpoint.
-    has_checkpoint: bool,
+    /// The checkpoint that this run wrote last or went on from.
+    checkpoint: Option<Which>,
+    /// Whether anything was trained since.
+    changed: bool,
 }
 
 impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
@@ -127,7 +136,8 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
             step: 0,
             sum: 0.0,
             seconds: 0.0,
-            has_checkpoint: false,
+            checkpoint: None,
+            changed: true,
         }
     }
 
@@ -140,11 +150,12 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
     /// Gradients are clipped to this [norm](crate::Grads::clip_global_norm). They are not by default.
     ///
     /// # Panics
-    /// If it is no positive number.
+    /// If it is no positive number that the precision holds.
     #[must_use]
     #[track_caller]
     pub fn clip(self, norm: f64) -> Self {
-        assert!(norm > 0.0 && norm.is_finite(), "clip {norm}: expected a positive number");
+        assert!(norm != 0.0, "clip 0: expected a positive number");
+        assert_held::<T>(&format!("clip {norm:?}"), norm);
         Trainer { clip: Some(norm), ..self }
     }
 
@@ -154,29 +165,47 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         Trainer { schedule: Some(Box::new(learning_rate)), ..self }
     }
 
-    /// Keeps checkpoints in a folder: one at the start, one every so often, one at the end.
+    /// Keeps checkpoints in a folder, which must exist: one at the start, one every so often, one at the
+    /// end.
     #[must_use]
     pub fn checkpoints(self, folder: impl Into<PathBuf>, every: Duration) -> Self {
         Trainer { folder: Some(folder.into()), save_every: every, ..self }
     }
 
-    /// A setting of the program that has to be the same when training goes on, such as the number of
-    /// units. It is kept in checkpoints.
+    /// A setting of the program that has to be the same when training goes on, such as the learning
+    /// rate or the file of the data. It is kept in checkpoints. Names and shapes of parameters, the
+    /// optimiser's state, the seed, the clipping and the steps of an epoch are compared anyway.
+    ///
+    /// # Panics
+    /// If a setting has that name already.
     #[must_use]
+    #[track_caller]
     pub fn setting(mut self, name: &str, value: impl ToString) -> Self {
+        let taken = self.settings.iter().any(|(own, _)| own == name);
+        assert!(!taken, "setting {name}: given twice");
         self.settings.push((name.into(), value.to_string()));
         self
     }
 
     /// Keeps the parameters of the best epoch in [`BEST`], in the checkpoints' folder.
+    ///
+    /// # Panics
+    /// If the trainer has no folder.
     #[must_use]
+    #[track_caller]
     pub fn keep_best(self) -> Self {
+        assert!(self.folder.is_some(), "keep_best: a trainer without a folder");
         Trainer { keep_best: true, ..self }
     }
 
     /// Ends if the first validation figure has not improved for so many epochs.
+    ///
+    /// # Panics
+    /// If that is 0.
     #[must_use]
+    #[track_caller]
     pub fn early_stopping(self, patience: usize) -> Self {
+        assert!(patience > 0, "early_stopping: 0 epochs: expected at least 1");
         Trainer { patience: Some(patience), ..self }
     }
 
@@ -208,7 +237,7 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
 
     /// The best epoch so far, by the first validation figure.
     pub fn best(&self) -> Option<&Epoch> {
-        let scored = self.history.iter().filter(|epoch| epoch.score().is_some_and(|s| !s.is_nan()));
+        let scored = self.history.iter().filter(|epoch| epoch.score().is_some());
         scored.min_by(|a, b| a.score().partial_cmp(&b.score()).expect("numbers"))
     }
 
@@ -226,7 +255,7 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         let Some(folder) = &self.folder else { panic!("resume: a trainer without a folder") };
         let (path, file) = load(folder, which)?;
         self.take(task, &path, &file)?;
-        self.has_checkpoint = true;
+        (self.checkpoint, self.changed) = (Some(which), false);
         Ok(())
     }
 
@@ -237,13 +266,7 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         (tensors, metadata): &TensorFile<'static>,
     ) -> Result<()> {
         let file = Found { path, tensors, metadata };
-        for (name, value) in self.fixed(task) {
-            let found = metadata.get(&name).map_or("nothing", String::as_str);
-            if found != value {
-                let name = name.strip_prefix("setting.").unwrap_or(&name);
-                return file.refuse(format!("{name} = {found}"), format!("{name} = {value}"));
-            }
-        }
+        check_settings(path, metadata, &self.fixed(task))?;
         let (epochs, step) = (file.number("epoch")?, file.number("step")?);
         if epochs > self.epochs || step >= task.steps() {
             let found = format!("{epochs} epochs and {step} steps done");
@@ -263,19 +286,21 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         }
         (self.params, self.history) = (params, history);
         (self.step, self.sum, self.seconds) = (step, sum, seconds);
-        task.carry(carried);
-        Ok(())
+        task.carry(carried)
     }
 
     /// What a checkpoint has to agree in.
     fn fixed(&self, task: &impl Task<T>) -> Vec<(String, String)> {
         let settings =
-            self.settings.iter().map(|(name, value)| (format!("setting.{name}"), value.clone()));
+            self.settings.iter().map(|(name, value)| (format!("{SETTING}{name}"), value.clone()));
+        let clip = self.clip.map_or("none".into(), |norm| norm.to_string());
         let own = [
-            ("seed".into(), self.params.seed().to_string()),
-            ("steps".into(), task.steps().to_string()),
+            ("seed", self.params.seed().to_string()),
+            ("steps", task.steps().to_string()),
+            ("clip", clip),
+            ("precision", type_name::<T>().to_string()),
         ];
-        own.into_iter().chain(settings).collect()
+        own.into_iter().map(|(name, value)| (name.to_string(), value)).chain(settings).collect()
     }
 
     /// Writes a checkpoint now.
@@ -284,13 +309,14 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
     /// Those of [`write_whole`](crate::io::write_whole); what was there is kept.
     ///
     /// # Panics
-    /// If the trainer has no folder.
+    /// If the trainer has no folder, or the task carries two tensors of one name.
     #[track_caller]
     pub fn save(&mut self, task: &impl Task<T>) -> Result<()> {
         let Some(folder) = self.folder.clone() else { panic!("save: a trainer without a folder") };
         let mut tensors = BTreeMap::new();
         let mut add = |section: &str, name: &str, tensor| {
-            tensors.insert(format!("{section}{name}"), tensor);
+            let twice = tensors.insert(format!("{section}{name}"), tensor).is_some();
+            assert!(!twice, "save: two tensors {section}{name}");
         };
         self.params.stored().for_each(|(name, tensor)| add("model.", name, tensor));
         if let Some(state) = self.optimizer.state(&self.params) {
@@ -305,8 +331,9 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         let mut metadata = self.fixed(task);
         metadata.push(("epoch".into(), self.history.len().to_string()));
         metadata.push(("step".into(), self.step.to_string()));
-        save(&folder, &tensors, &metadata)?;
-        self.has_checkpoint = true;
+        // After going on from the one before it, the latest may be damaged: it is not kept.
+        save(&folder, &tensors, &metadata, self.checkpoint == Some(Which::Previous))?;
+        (self.checkpoint, self.changed) = (Some(Which::Latest), false);
         Ok(())
     }
 
@@ -314,10 +341,13 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
     ///
     /// # Errors
     /// [`Error::Training`] with the step and the last checkpoint if a step or a validation fails, such
-    /// as by a loss or a gradient that is not finite.
+    /// as by a loss or a gradient that is not finite. Before training: [`Error::File`] if the folder has
+    /// a checkpoint that was not [gone on](Trainer::resume) from, [`Error::Io`] if none can be written.
     ///
     /// # Panics
-    /// If the task has no steps.
+    /// If the task has no steps, gives other figures than after the first epoch, or none where the best
+    /// model is wanted; if the schedule gives no learning rate.
+    #[track_caller]
     pub fn run(
         &mut self,
         task: &mut impl Task<T>,
@@ -325,8 +355,17 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
     ) -> Result<Ending> {
         let steps = task.steps();
         assert!(steps > 0, "run: a task without steps");
-        if self.folder.is_some() && !self.has_checkpoint {
-            self.save_or_tell(task, &mut on);
+        if let Some(folder) = &self.folder
+            && self.checkpoint.is_none()
+        {
+            for which in [Which::Latest, Which::Previous] {
+                if which.is_in(folder) {
+                    let (path, found) = (which.path(folder), "a checkpoint".into());
+                    let expected = "none in the folder of a new run, or to go on from it".into();
+                    return Err(Error::File { path, found, expected });
+                }
+            }
+            self.save(task)?;
         }
         let mut saved = Instant::now();
         while self.history.len() < self.epochs {
@@ -367,62 +406,100 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
 
     fn save_or_tell(&mut self, task: &impl Task<T>, on: &mut impl FnMut(Event<'_, T>)) {
         if self.folder.is_some()
+            && self.changed
             && let Err(error) = self.save(task)
         {
             on(Event::NotSaved(error));
         }
     }
 
+    #[track_caller]
     fn one_step(&mut self, task: &mut impl Task<T>, epoch: usize) -> Result<()> {
         let began = Instant::now();
         let number = epoch * task.steps() + self.step;
-        let step = self.step;
         self.tape.set_noise(self.params.seed(), number as u64);
-        let found = self.tape.value_and_grad(&self.params, |p| task.loss(p, epoch, step));
-        let stepped = found.and_then(|(_, mut grads, figure)| {
-            if let Some(norm) = self.clip {
-                grads.clip_global_norm(norm);
-            }
-            if !figure.is_finite() {
-                return Err(Error::NotFinite { what: "the reported number".into(), value: figure });
-            }
-            self.optimizer.step(&mut self.params, &grads)?;
-            Ok(figure)
-        });
-        self.sum += stepped.map_err(|error| self.at_step(epoch, error))?;
-        self.step += 1;
+        match self.try_step(task, epoch) {
+            Ok(figure) => self.sum += figure,
+            Err(error) => return Err(self.failed(epoch, self.step + 1, error)),
+        }
+        (self.step, self.changed) = (self.step + 1, true);
         self.seconds += began.elapsed().as_secs_f64();
         Ok(())
     }
 
+    #[track_caller]
+    fn try_step(&mut self, task: &mut impl Task<T>, epoch: usize) -> Result<f64> {
+        let step = self.step;
+        let (_, mut grads, figure) =
+            self.tape.value_and_grad(&self.params, |p| task.loss(p, epoch, step))?;
+        if let Some(norm) = self.clip {
+            grads.clip_global_norm(norm);
+        }
+        check_figure("the reported number", figure)?;
+        self.optimizer.step(&mut self.params, &grads)?;
+        Ok(figure)
+    }
+
+    #[track_caller]
     fn end_epoch(&mut self, task: &mut impl Task<T>, epoch: usize) -> Result<()> {
-        let validated = task.validate(&mut self.tape, &self.params);
-        let figures = validated.map_err(|error| self.at_step(epoch, error))?;
+        let figures = match self.validate(task) {
+            Ok(figures) => figures,
+            Err(error) => return Err(self.failed(epoch, self.step, error)),
+        };
         self.history.push(Epoch {
             epoch: epoch + 1,
             train: self.sum / self.step as f64,
             learning_rate: self.schedule.as_ref().map_or(f64::NAN, |schedule| schedule(epoch)),
             seconds: self.seconds,
-            figures: figures.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+            figures,
         });
         (self.step, self.sum, self.seconds) = (0, 0.0, 0.0);
         Ok(())
     }
 
-    fn at_step(&self, epoch: usize, error: Error) -> Error {
-        let latest = |folder: &PathBuf| Which::Latest.path(folder);
+    #[track_caller]
+    fn validate(&mut self, task: &mut impl Task<T>) -> Result<Vec<(String, f64)>> {
+        let figures = task.validate(&mut self.tape, &self.params)?;
+        let figures: Vec<(String, f64)> =
+            figures.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        let names = |figures: &[(String, f64)]| {
+            figures.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        if let Some(first) = self.history.first() {
+            let (found, expected) = (names(&figures), names(&first.figures));
+            assert!(found == expected, "run: figures {found:?} after an epoch with {expected:?}");
+        }
+        match figures.first() {
+            Some((name, value)) => check_figure(name, *value)?,
+            None => assert!(
+                !self.keep_best && self.patience.is_none(),
+                "run: no figure for the best model to go by"
+            ),
+        }
+        Ok(figures)
+    }
+
+    fn failed(&self, epoch: usize, step: usize, error: Error) -> Error {
+        let checkpoint = self.folder.as_ref().zip(self.checkpoint);
         Error::Training {
             epoch: epoch + 1,
-            step: self.step + 1,
-            checkpoint: self.folder.as_ref().filter(|_| self.has_checkpoint).map(latest),
+            step,
+            checkpoint: checkpoint.map(|(folder, which)| which.path(folder)),
             source: Box::new(error),
         }
     }
 
     fn waited_enough(&self) -> bool {
         let waited = self.best().map_or(0, |best| self.history.len() - best.epoch);
-        self.patience.is_some_and(|patience| waited >= patience.max(1))
+        self.patience.is_some_and(|patience| waited >= patience)
     }
+}
+
+fn check_figure(what: &str, value: f64) -> Result<()> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::NotFinite { what: what.into(), value })
 }
 
 /// A checkpoint that was found, to take things out of.

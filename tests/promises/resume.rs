@@ -55,8 +55,9 @@ impl Task<f32> for Words {
         self.state.tensors()
     }
 
-    fn carry(&mut self, tensors: Vec<(String, Tensor<f32>)>) {
+    fn carry(&mut self, tensors: Vec<(String, Tensor<f32>)>) -> Result<()> {
         self.state = LstmState::from_tensors(tensors);
+        Ok(())
     }
 }
 
@@ -317,7 +318,6 @@ impl Task<f32> for Given {
 
 #[test]
 fn the_best_model_is_kept_and_waiting_for_a_better_one_has_an_end() {
-    let folder = tempfile::tempdir().unwrap();
     let best = |path: &Path| {
         let mut params = Params::new();
         let w = params.add("w", Tensor::from([0.0_f32]));
@@ -325,6 +325,7 @@ fn the_best_model_is_kept_and_waiting_for_a_better_one_has_an_end() {
         params.get(w).data()[0]
     };
     let run = |figures: &[f64], patience| {
+        let folder = tempfile::tempdir().unwrap();
         let mut params = Params::new();
         params.add("w", Tensor::from([0.0_f32]));
         let mut trainer = Trainer::new(params, Sgd::new(1.0))
@@ -340,5 +341,55 @@ fn the_best_model_is_kept_and_waiting_for_a_better_one_has_an_end() {
     };
     assert_eq!(run(&[3.0, 2.0, 2.5, 2.0, 1.0], 3), (Ending::Finished, 5, 5));
     assert_eq!(run(&[3.0, 2.0, 2.5, 2.0, 1.0], 2), (Ending::NoImprovement, 4, 2));
-    assert_eq!(run(&[3.0, f64::NAN, 4.0], 1), (Ending::NoImprovement, 2, 1));
+    assert_eq!(run(&[3.0, 4.0, 5.0], 1), (Ending::NoImprovement, 2, 1));
+}
+
+#[test]
+fn what_a_run_cannot_begin_with_is_refused_before_a_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let begin = |path: &Path| {
+        let (params, mut task) = words(None);
+        let mut trainer = trainer(params, optimizers()[0]()).checkpoints(path, Duration::MAX);
+        trainer.run(&mut task, |_| ()).map_err(|error| error.to_string())
+    };
+    let error = begin(&folder.path().join("nowhere")).unwrap_err();
+    assert!(error.contains("nowhere"), "{error}");
+    begin(folder.path()).unwrap();
+    let error = begin(folder.path()).unwrap_err();
+    assert!(
+        error.ends_with("expected none in the folder of a new run, or to go on from it"),
+        "{error}"
+    );
+
+    // The latest is damaged: what goes on from the one before it never puts it in its place.
+    let latest = Which::Latest.path(folder.path());
+    std::fs::write(&latest, "damaged").unwrap();
+    let (params, mut task) = words(None);
+    let mut trainer =
+        trainer(params, optimizers()[0]()).epochs(4).checkpoints(folder.path(), Duration::MAX);
+    let error = trainer.resume(&mut task, Which::Latest).unwrap_err().to_string();
+    assert!(error.contains("checkpoint.previous.safetensors, can be read"), "{error}");
+    trainer.resume(&mut task, Which::Previous).unwrap();
+    trainer.save(&task).unwrap();
+    for which in [Which::Latest, Which::Previous] {
+        dpq::io::load_tensors(&which.path(folder.path())).unwrap();
+    }
+
+    let clip = refusal(|| Trainer::new(words(None).0, Sgd::new(0.1)).clip(1e-60));
+    assert!(clip.contains("that the precision holds"), "{clip}");
+    let plain = || Trainer::new(words(None).0, Sgd::new(0.1));
+    assert!(refusal(|| plain().early_stopping(0)).contains("0 epochs"));
+    assert!(refusal(|| plain().keep_best()).contains("without a folder"));
+    assert!(refusal(|| plain().setting("a", 1).setting("a", 2)).contains("given twice"));
+    let rate = refusal(|| plain().schedule(|_| f64::NAN).run(&mut words(None).1, |_| ()));
+    assert!(rate.contains("learning rate NaN"), "{rate}");
+}
+
+#[test]
+fn a_validation_figure_that_is_not_finite_ends_training_with_an_error() {
+    let mut params = Params::new();
+    params.add("w", Tensor::from([0.0_f32]));
+    let mut trainer = Trainer::new(params, Sgd::new(1.0)).epochs(3);
+    let error = trainer.run(&mut Given(vec![1.0, f64::NAN], 0), |_| ()).unwrap_err().to_string();
+    assert_eq!(error, "epoch 2, step 1: given is NaN: expected a finite number");
 }
