@@ -6,8 +6,9 @@
 //!
 //! For that a task may depend on nothing but the parameters, the tape's noise and what it
 //! [carries](Task::carried): who shuffles the data, shuffles by a stream that depends on the epoch,
-//! `rng::stream(seed, "order", epoch)`. The folder of checkpoints must exist. A program that watches
-//! gives `run` a closure for its [`Event`]s, and tells its user of [`Event::NotSaved`].
+//! `rng::stream(seed, "order", epoch)`. The folder of checkpoints must exist; whether to
+//! [`resume`](Trainer::resume), [`Which::is_in`] knows. A program that watches gives `run` a closure for
+//! its [`Event`]s, and tells its user of [`Event::NotSaved`].
 //!
 //! A classifier of short texts, the mean of their words' rows before a linear layer:
 //!

@@ -87,6 +87,17 @@ fn bits_of_settings_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn the_compression_of_the_papers_settings_is_the_papers() {
+    for (width, k, groups, ratio) in
+        [(1500, 16, 50, 238.2), (650, 32, 25, 162.9), (650, 128, 50, 58.5)]
+    {
+        let config = DpqConfig { shared: true, ..DpqConfig::sx(groups, k) };
+        let found = config.compression_ratio(10_000, width);
+        assert!((found - ratio).abs() < 0.1, "{found}, not {ratio}");
+    }
+}
+
+#[test]
 fn a_window_with_too_few_inputs_or_targets_is_refused() {
     let mut params = Params::<f32>::new();
     let embedding = FullEmbedding::new(params.scope("words"), 9, 4);
