@@ -61,8 +61,8 @@ pub struct Arguments {
     /// Threads to work with; the results are the same with any number [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
-    /// Folder for results: result.json, and for each model metrics.jsonl, embedding.safetensors and
-    /// checkpoints
+    /// Folder for results: report.html, result.json, and for each model metrics.jsonl,
+    /// embedding.safetensors and checkpoints
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Go on from the checkpoints in --out, with the same flags as before: from the latest, or from the
