@@ -485,7 +485,6 @@ fn compare_rows(
             )
             .into());
         }
-        tape.reset();
     }
     Ok(())
 }

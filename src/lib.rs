@@ -90,7 +90,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `parallel` | yes | threads, by rayon; without it the same bits on one |
-//! | `io` | yes | reading and writing safetensors |
+//! | `io` | yes | reading and writing safetensors, and `train` |
 //! | `proptest` | no | `strategies`: generated tensors for property-based tests of your own ops |
 //! | `approx` | no | approx's traits for [`Tensor`] |
 //!

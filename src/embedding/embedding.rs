@@ -9,7 +9,7 @@ use crate::tape::{Bound, Var};
 pub(crate) const EMBEDDING_INIT: Init = Init::Uniform(0.1);
 
 /// Checks the sizes of a table of embeddings: ids have 32 bits, and a table has to be addressable.
-pub(crate) fn check_sizes(vocabulary: usize, width: usize) -> Result<()> {
+pub(crate) fn check_table(vocabulary: usize, width: usize) -> Result<()> {
     let refuse = |name, value: usize, expected: String| {
         Err(Error::Config { name, value: value.to_string(), expected })
     };

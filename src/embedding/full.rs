@@ -1,6 +1,6 @@
 //! The full table.
 
-use super::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_sizes};
+use super::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_table};
 use crate::ops::Ids;
 use crate::params::{ParamId, Scope};
 use crate::real::Real;
@@ -22,7 +22,7 @@ impl FullEmbedding {
     /// If the vocabulary or the width is 0 or too large, or the scope has a `weight` already.
     #[track_caller]
     pub fn new<T: Real>(mut scope: Scope<'_, T>, vocabulary: usize, width: usize) -> Self {
-        if let Err(error) = check_sizes(vocabulary, width) {
+        if let Err(error) = check_table(vocabulary, width) {
             panic!("embedding: {error}");
         }
         let table = scope.weight("weight", [vocabulary, width], EMBEDDING_INIT);

@@ -92,6 +92,20 @@ pub(crate) fn largest<T: Real>(x: &[T]) -> f64 {
     f64::from_bits(largest.into_inner())
 }
 
+/// The Euclidean norm of all elements, wherever it can be told: squares neither overflow nor vanish,
+/// since they are of elements over the largest. Infinite or NaN only if an element is.
+pub(crate) fn norm<'a, T: Real>(parts: impl Iterator<Item = &'a [T]> + Clone) -> f64 {
+    let elements = || parts.clone().flatten().map(|x| x.to_f64().abs());
+    if let Some(bad) = elements().find(|x| !x.is_finite()) {
+        return bad;
+    }
+    let largest = elements().fold(0.0, f64::max);
+    if largest == 0.0 {
+        return 0.0;
+    }
+    largest * elements().map(|x| (x / largest).powi(2)).sum::<f64>().sqrt()
+}
+
 #[inline(always)]
 fn largest_of_chunk<S: Simd, T: Real>(simd: S, x: &[T]) -> T {
     let zero = T::Wide::<S>::splat(simd, T::ZERO);
@@ -151,7 +165,7 @@ pub(crate) fn sum_middle<T: Real>(x: &[T], length: usize, after: usize, y: &mut 
     } else if after == 1 {
         let rows = (CHUNK / length).max(1);
         parallel::for_each_chunk(y, rows, |piece, y| {
-            dispatch!(|simd| sum_rows(simd, &x[piece * rows * length..], length, y));
+            dispatch!(|simd| sum_each(simd, &x[piece * rows * length..], length, y));
         });
     } else if size >= CHUNK {
         for (y, x) in y.chunks_exact_mut(after).zip(x.chunks_exact(size)) {
@@ -174,7 +188,7 @@ pub(crate) fn sum_middle<T: Real>(x: &[T], length: usize, after: usize, y: &mut 
 
 /// y\[i\] = sum over j of x\[i, j\], of `length` values of j.
 #[inline(always)]
-fn sum_rows<S: Simd, T: Real>(simd: S, x: &[T], length: usize, y: &mut [T]) {
+fn sum_each<S: Simd, T: Real>(simd: S, x: &[T], length: usize, y: &mut [T]) {
     for (y, x) in y.iter_mut().zip(x.chunks_exact(length)) {
         *y = if length <= T::LANES {
             x.iter().fold(T::ZERO, |sum, &x| sum + x)

@@ -1,6 +1,6 @@
 //! A word-level language model: embedding, LSTM layers, softmax (Zaremba et al. 2014).
 
-use super::lstm::{Lstm, LstmState};
+use super::lstm_layers::{Lstm, LstmState};
 use crate::data::Window;
 use crate::embedding::Embedding;
 use crate::init::Init;

@@ -2,11 +2,13 @@
 
 mod linear;
 mod lstm;
+mod lstm_layers;
 mod language_model;
 
 pub use language_model::{LanguageModel, LanguageModelConfig, Pass};
 pub use linear::Linear;
-pub use lstm::{Lstm, LstmState, LstmVars, lstm, lstm_composed};
+pub use lstm::{lstm, lstm_composed};
+pub use lstm_layers::{Lstm, LstmState, LstmVars};
 
 /// The gradient checks of the ops in this folder.
 #[cfg(feature = "proptest")]

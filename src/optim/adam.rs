@@ -183,6 +183,7 @@ impl<T: Real> Optimizer<T> for Adam<T> {
                 f64::INFINITY
             }
         })?;
+        self.memory.add(g);
         let t = self.state.get(steps).item().to_f64() + 1.0;
         self.state.write(steps)[0] = T::from_f64(t);
         let [beta1, beta2] = self.betas;

@@ -80,12 +80,15 @@ impl Memory {
         self.loaded = None;
     }
 
-    /// A bound of the elements of the averages `state`, the next gradient's norm included.
+    /// A bound of the elements of the averages `state` after a gradient of this norm.
     pub(super) fn bound<T: Real>(&mut self, state: &Params<T>, gradient: f64) -> f64 {
         let of_state = || state.ids().map(|id| largest(state.get(id).data())).fold(0.0, f64::max);
-        let loaded = *self.loaded.get_or_insert_with(of_state);
+        *self.loaded.get_or_insert_with(of_state) + self.gradient.max(gradient)
+    }
+
+    /// A step was taken with a gradient of this norm.
+    pub(super) fn add(&mut self, gradient: f64) {
         self.gradient = self.gradient.max(gradient);
-        loaded + self.gradient
     }
 }
 

@@ -126,12 +126,14 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
     fn step(&mut self, params: &mut Params<T>, grads: &Grads<T>) -> Result<()> {
         self.prepare(params);
         // v is at most the sum of all gradients so far, each momentum times as large as the next.
-        let g = self.memory.bound(&self.state, grads.norm() / (1.0 - self.momentum));
+        let norm = grads.norm() / (1.0 - self.momentum);
+        let g = if self.momentum > 0.0 { self.memory.bound(&self.state, norm) } else { norm };
         grads.check_step(params, |name, largest| {
             let Group { learning_rate, weight_decay } = self.groups.of(name);
             let v = g + weight_decay * largest / (1.0 - self.momentum);
             largest + v.max(self.learning_rate * learning_rate * v)
         })?;
+        self.memory.add(norm);
         for (id, gradient) in grads.unscaled() {
             let Group { learning_rate, weight_decay } = self.groups.of(params.name(id));
             let rate = self.learning_rate * learning_rate;

@@ -4,7 +4,6 @@ use super::params::{Param, Params};
 use crate::error::{Error, Result};
 use crate::io::{StoredTensor, read, tensors_from_bytes, tensors_to_bytes, write_whole};
 use crate::real::Real;
-use crate::tensor::Tensor;
 use std::any::type_name;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +18,7 @@ impl<T: Real> Params<T> {
     /// [`Error::NotFinite`] with the name of a parameter that is not finite; those of [`write_whole`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         for param in &self.params {
-            check_finite(&param.name, &param.value)?;
+            param.value.check_finite(|| format!("parameter {}", param.name))?;
         }
         write_whole(path.as_ref(), &self.to_bytes())
     }
@@ -112,22 +111,13 @@ impl<T: Real> Params<T> {
                 Some(value) if value.shape() == shape => value,
                 _ => return Err(misfit(path, format!("{name} {stored}"), expected())),
             };
-            check_finite(&format!("{name} of {}", path.display()), &value)?;
+            value.check_finite(|| format!("parameter {name} of {}", path.display()))?;
             values.push((param.id, value));
         }
         for (id, value) in values {
             self.set(id, value);
         }
         Ok(())
-    }
-}
-
-fn check_finite<T: Real>(what: &str, value: &Tensor<T>) -> Result<()> {
-    match value.not_finite() {
-        Some(bad) => {
-            Err(Error::NotFinite { what: format!("parameter {what}"), value: bad.to_f64() })
-        }
-        None => Ok(()),
     }
 }
 
@@ -138,6 +128,7 @@ fn misfit(path: &Path, found: String, expected: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Tensor;
 
     fn params() -> Params<f32> {
         let mut params = Params::new();

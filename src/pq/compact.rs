@@ -74,12 +74,7 @@ impl<T: Real> CompactEmbedding<T> {
                 format!("{} below {}", config.groups, config.codebook_size),
             );
         }
-        if let Some(bad) = values.not_finite() {
-            return Err(Error::NotFinite {
-                what: "a value of the codebook".into(),
-                value: bad.to_f64(),
-            });
-        }
+        values.check_finite(|| "a value of the codebook".into())?;
         Ok(CompactEmbedding { config, codes, values })
     }
 

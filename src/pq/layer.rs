@@ -10,7 +10,7 @@ use super::queries::Queries;
 use super::score::{Keys, Score};
 use super::sx::sx;
 use super::vq::vq;
-use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_sizes};
+use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_table};
 use crate::error::Result;
 use crate::ops::{BatchStatistics, Ids};
 use crate::params::{ParamId, Params, Scope};
@@ -64,7 +64,7 @@ impl DpqEmbedding {
         width: usize,
         config: DpqConfig,
     ) -> Result<Self> {
-        check_sizes(vocabulary, width)?;
+        check_table(vocabulary, width)?;
         config.check(width)?;
         let k = config.codebook_size;
         let book = [config.codebooks(), k, width / config.groups];

@@ -4,7 +4,7 @@ use super::codebook::Sizes;
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
 use super::config::DpqConfig;
-use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_sizes};
+use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_table};
 use crate::error::{Error, Result};
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
@@ -37,7 +37,7 @@ impl RandomCodes {
         width: usize,
         config: DpqConfig,
     ) -> Result<Self> {
-        check_sizes(vocabulary, width)?;
+        check_table(vocabulary, width)?;
         config.check(width)?;
         let k = config.codebook_size;
         let mut rng = scope.stream("codes");

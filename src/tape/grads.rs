@@ -3,7 +3,7 @@
 use super::gradient::Gradient;
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::update;
-use crate::kernels::reduce::{dot, largest};
+use crate::kernels::reduce::{dot, largest, norm};
 use crate::params::{ParamId, Params};
 use crate::real::Real;
 use crate::tensor::{Pool, Shape, Tensor};
@@ -108,7 +108,7 @@ impl<T: Real> Grads<T> {
     }
 
     /// The gradients before they are scaled by [`factor`](Grads::factor).
-    pub(crate) fn unscaled(&self) -> impl Iterator<Item = (ParamId, &Gradient<T>)> {
+    pub(crate) fn unscaled(&self) -> impl Iterator<Item = (ParamId, &Gradient<T>)> + Clone {
         self.entries.iter().filter_map(|entry| Some((entry.id, entry.gradient.as_ref()?)))
     }
 
@@ -125,31 +125,13 @@ impl<T: Real> Grads<T> {
     /// The Euclidean norm of all gradients taken together. A row that occurs several times in a
     /// batch counts with the sum of its gradients. It is infinite or NaN only if an element is.
     pub fn norm(&self) -> f64 {
-        let norm = || {
-            let squares = self.unscaled().map(|(_, g)| dot(g.stored().data(), g.stored().data()));
-            let squares = squares.sum::<f64>();
-            if squares.is_finite() && squares > SMALL {
-                squares.sqrt()
-            } else {
-                self.careful_norm()
-            }
+        let of_all = || {
+            let parts = || self.unscaled().map(|(_, gradient)| gradient.stored().data());
+            let squares = parts().map(|part| dot(part, part)).sum::<f64>();
+            let told = squares.is_finite() && squares > SMALL;
+            if told { squares.sqrt() } else { norm(parts()) }
         };
-        self.norm.get_or_init(norm) * self.factor.abs()
-    }
-
-    /// The norm of the unscaled gradients where squares do not fit into the precision: that of the
-    /// elements over the largest, times the largest.
-    fn careful_norm(&self) -> f64 {
-        let stored = || self.unscaled().map(|(_, gradient)| gradient.stored());
-        if let Some(bad) = stored().find_map(|tensor| tensor.not_finite()) {
-            return bad.to_f64().abs();
-        }
-        let largest = stored().fold(0.0, |m: f64, tensor| m.max(largest(tensor.data())));
-        if largest == 0.0 {
-            return 0.0;
-        }
-        let squares = stored().flat_map(|t| t.data()).map(|x| (x.to_f64() / largest).powi(2));
-        largest * squares.sum::<f64>().sqrt()
+        self.norm.get_or_init(of_all) * self.factor.abs()
     }
 
     /// Scales every gradient down, if the [`norm`](Grads::norm) exceeds `limit`, to that norm.
@@ -281,7 +263,7 @@ impl<T: Real> Grads<T> {
             let name = params.name(id);
             if !within {
                 let what = || format!("the gradient of parameter {name}");
-                check_tensor(what, gradient.stored())?;
+                gradient.stored().check_finite(what)?;
                 let scaled = largest(gradient.stored().data()) * self.factor.abs();
                 if !T::from_f64(scaled).is_finite() {
                     return Err(Error::NotFinite { what: what(), value: f64::INFINITY });
@@ -291,7 +273,7 @@ impl<T: Real> Grads<T> {
             for (at, dp) in gradient.parts() {
                 let largest = largest(&p.data()[at..at + dp.len()]);
                 if largest.is_nan() {
-                    check_tensor(|| format!("parameter {name}"), p)?;
+                    p.check_finite(|| format!("parameter {name}"))?;
                 }
                 most = largest.max(most);
             }
@@ -302,17 +284,10 @@ impl<T: Real> Grads<T> {
         }
         for Move { id, toward, .. } in &self.moves {
             let name = params.name(*id);
-            check_tensor(|| format!("what statistic {name} moves toward"), toward)?;
-            check_tensor(|| format!("statistic {name}"), params.get(*id))?;
+            toward.check_finite(|| format!("what statistic {name} moves toward"))?;
+            params.get(*id).check_finite(|| format!("statistic {name}"))?;
         }
         Ok(())
-    }
-}
-
-fn check_tensor<T: Real>(what: impl Fn() -> String, tensor: &Tensor<T>) -> Result<()> {
-    match tensor.not_finite() {
-        Some(bad) => Err(Error::NotFinite { what: what(), value: bad.to_f64() }),
-        None => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@ use super::backward::VarGrads;
 use super::node::{Kind, Node};
 use super::op::Recorded;
 use super::tape::{Tape, Var};
+use crate::kernels::reduce::norm;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use std::fmt;
@@ -156,10 +157,7 @@ fn brief<T: Real>(tensor: &Tensor<T>) -> String {
             tensor.data().iter().map(|x| format!("{:.4}", x.to_f64())).collect();
         return elements.join(" ");
     }
-    let largest = tensor.data().iter().fold(0.0, |most: f64, x| most.max(x.to_f64().abs()));
-    let scale = if largest > 0.0 && largest.is_finite() { largest } else { 1.0 };
-    let squares = tensor.data().iter().map(|x| (x.to_f64() / scale).powi(2)).sum::<f64>();
-    format!("norm {:.4e}", scale * squares.sqrt())
+    format!("norm {:.4e}", norm(std::iter::once(tensor.data())))
 }
 
 #[cfg(test)]

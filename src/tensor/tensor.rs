@@ -168,6 +168,14 @@ impl<T: Real> Tensor<T> {
         Tensor::from_fn(self.shape, |i| U::from_f64(self.data()[i].to_f64()))
     }
 
+    /// Checks that every element is finite; `what` says what the tensor is.
+    pub(crate) fn check_finite(&self, what: impl FnOnce() -> String) -> Result<()> {
+        match self.not_finite() {
+            Some(bad) => Err(Error::NotFinite { what: what(), value: bad.to_f64() }),
+            None => Ok(()),
+        }
+    }
+
     /// The first element that is infinite or NaN.
     pub fn not_finite(&self) -> Option<T> {
         self.data().iter().copied().find(|x| !x.is_finite())

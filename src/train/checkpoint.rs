@@ -71,8 +71,10 @@ pub(super) fn save(
     fs::rename(&next, &latest).map_err(|source| Error::io(&latest, source))
 }
 
-/// The settings of a checkpoint that differ from `own`, each with what was found, as a file has and
-/// as it should have them.
+/// Checks that the metadata have what `own` has, and no other settings of a program.
+///
+/// # Errors
+/// [`Error::File`] with the first that differs, and both values.
 pub(super) fn check_settings(
     path: &Path,
     metadata: &BTreeMap<String, String>,

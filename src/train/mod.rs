@@ -98,8 +98,11 @@
 
 mod checkpoint;
 mod history;
+mod found;
+mod task;
 mod trainer;
 
 pub use checkpoint::{LATEST, PREVIOUS, Which, check};
 pub use history::Epoch;
-pub use trainer::{BEST, Ending, Event, Task, Trainer};
+pub use task::{Ending, Event, Task};
+pub use trainer::{BEST, Trainer};

@@ -1,88 +1,20 @@
 //! The loop: steps, epochs, checkpoints, and going on from one.
 
 use super::checkpoint::{SETTING, Which, check_settings, load, save, section};
-use super::history::{Epoch, from_tensors, to_tensors};
+use super::found::Found;
+use super::history::{Epoch, to_tensors};
+use super::task::{Ending, Event, Task};
 use crate::error::{Error, Result};
 use crate::io::{StoredTensor, TensorFile};
 use crate::optim::Optimizer;
 use crate::params::Params;
 use crate::real::{Real, assert_held};
-use crate::tape::{Bound, Tape, Var};
+use crate::tape::Tape;
 use crate::tensor::Tensor;
 use std::any::type_name;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// What is trained: a model with its data.
-pub trait Task<T: Real> {
-    /// Steps of an epoch, at least 1.
-    fn steps(&self) -> usize;
-
-    /// The forward pass of a step, both counted from 0: the loss, and a number whose mean over the
-    /// epoch is reported.
-    ///
-    /// It must depend on nothing but its arguments, the parameters, noise of the tape, and what
-    /// [`carried`](Task::carried) returns: then a run that was interrupted gives the same bits.
-    fn loss<'t>(&mut self, p: &Bound<'t, T>, epoch: usize, step: usize) -> (Var<'t, T>, f64);
-
-    /// Figures on the validation data after an epoch. The best model and early stopping go by the
-    /// first one: the lower the better.
-    ///
-    /// # Errors
-    /// Whatever goes wrong; training ends with it.
-    fn validate(
-        &mut self,
-        tape: &mut Tape<T>,
-        params: &Params<T>,
-    ) -> Result<Vec<(&'static str, f64)>>;
-
-    /// What the task remembers from step to step besides the parameters, such as the state of a
-    /// recurrent network. Nothing by default.
-    fn carried(&self) -> Vec<(String, Tensor<T>)> {
-        Vec::new()
-    }
-
-    /// Takes what [`carried`](Task::carried) returned when a checkpoint was made, of the same names and
-    /// shapes.
-    ///
-    /// # Errors
-    /// If the task cannot go on from it.
-    fn carry(&mut self, _tensors: Vec<(String, Tensor<T>)>) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// What a program is told while training goes on.
-pub enum Event<'a, T: Real> {
-    /// A step is done.
-    Step {
-        /// The epoch, counted from 0.
-        epoch: usize,
-        /// Steps of the epoch that are done.
-        done: usize,
-        /// Mean over them of the number that the task returned.
-        mean: f64,
-        /// Seconds that they took.
-        seconds: f64,
-    },
-    /// An epoch is done and validated; the history up to it, and the parameters.
-    Epoch(&'a [Epoch], &'a Params<T>),
-    /// A checkpoint or the best model could not be written. Training goes on, but the program should say
-    /// so.
-    NotSaved(Error),
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// All epochs are done.
-    Finished,
-    /// The validation figure did not improve for as many epochs as were to be waited.
-    NoImprovement,
-    /// The program asked to stop. With a folder, a checkpoint is there to go on from.
-    Stopped,
-}
 
 /// The name of the best model's parameters in the folder.
 pub const BEST: &str = "best.safetensors";
@@ -500,64 +432,4 @@ fn check_figure(what: &str, value: f64) -> Result<()> {
         return Ok(());
     }
     Err(Error::NotFinite { what: what.into(), value })
-}
-
-/// A checkpoint that was found, to take things out of.
-struct Found<'a> {
-    path: &'a Path,
-    tensors: &'a BTreeMap<String, StoredTensor<'static>>,
-    metadata: &'a BTreeMap<String, String>,
-}
-
-impl Found<'_> {
-    fn refuse<R>(&self, found: String, expected: String) -> Result<R> {
-        Err(Error::File { path: self.path.to_path_buf(), found, expected })
-    }
-
-    /// A number of the metadata.
-    fn number(&self, name: &str) -> Result<usize> {
-        let value = self.metadata.get(name);
-        match value.and_then(|text| text.parse().ok()) {
-            Some(number) => Ok(number),
-            None => self.refuse(format!("{name} = {value:?} in its metadata"), "a number".into()),
-        }
-    }
-
-    /// The history, of so many epochs.
-    fn history(&self, epochs: usize) -> Result<Vec<Epoch>> {
-        match from_tensors(&section(self.tensors, "history.")) {
-            Some(history) if history.len() == epochs => Ok(history),
-            Some(history) => {
-                let found = format!("a history of {} epochs", history.len());
-                self.refuse(found, format!("one of {epochs}"))
-            }
-            None => self.refuse("no history".into(), "a checkpoint".into()),
-        }
-    }
-
-    /// Sum of the task's number over the steps of the epoch so far, and their seconds.
-    fn progress(&self) -> Result<[f64; 2]> {
-        let progress = self.tensors.get("progress").and_then(StoredTensor::to_tensor::<f64>);
-        match progress.as_ref().map(Tensor::data) {
-            Some(&[sum, seconds]) => Ok([sum, seconds]),
-            _ => self.refuse("no progress".into(), "a checkpoint".into()),
-        }
-    }
-
-    /// What the task carried then, of the names and shapes of what it carries now.
-    fn carried<T: Real>(&self, own: Vec<(String, Tensor<T>)>) -> Result<Vec<(String, Tensor<T>)>> {
-        let mut carried = Vec::new();
-        for (name, own) in own {
-            let stored = self.tensors.get(&format!("carried.{name}"));
-            match stored.and_then(StoredTensor::to_tensor::<T>) {
-                Some(tensor) if tensor.shape() == own.shape() => carried.push((name, tensor)),
-                _ => {
-                    let found =
-                        stored.map_or("nothing".into(), |stored| format!("{name} {stored}"));
-                    return self.refuse(found, format!("{name} of shape {:?}", own.shape()));
-                }
-            }
-        }
-        Ok(carried)
-    }
 }

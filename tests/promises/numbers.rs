@@ -113,13 +113,13 @@ fn relu_of_the_logarithm_of_0_does_not_reach_the_parameters() {
     assert!(y.value().data()[0].is_nan() && tape.backward(y.sum()).is_err());
 }
 
-/// Gradients of w: the slopes themselves.
+/// Gradients of w, which is 0: the slopes themselves.
 fn slopes(slopes: &[f32]) -> (Params<f32>, ParamId, dpq::Grads<f32>) {
     let mut params = Params::new();
     let w = params.add("w", Tensor::zeros([slopes.len()]));
     let slope = Tensor::new([slopes.len()], slopes.to_vec()).unwrap();
     let (_, grads, ()) = Tape::new()
-        .value_and_grad(&params, |p| ((p[w] * p.tape.constant(slope)).sum(), ()))
+        .value_and_grad(&params, |p| (zero_with_slope(p[w], p.tape.constant(slope)), ()))
         .unwrap();
     (params, w, grads)
 }
@@ -172,6 +172,21 @@ fn what_an_optimiser_remembers_cannot_leave_the_range_either() {
         assert!(params.get(w).not_finite().is_none());
         let state = sgd.state(&params).unwrap();
         assert!(state.ids().all(|id| state.get(id).not_finite().is_none()));
+    }
+}
+
+#[test]
+fn a_step_that_was_refused_does_not_stand_in_the_way_of_the_next() {
+    for mut optimizer in optimizers() {
+        let (mut params, w, bad) = slopes(&[f32::INFINITY, 1.0]);
+        let good = |params: &Params<f32>| {
+            Tape::new().value_and_grad(params, |p| (p[w].sum(), ())).unwrap().1
+        };
+        let first = good(&params);
+        optimizer.step(&mut params, &first).unwrap();
+        assert!(optimizer.step(&mut params, &bad).is_err());
+        let next = good(&params);
+        optimizer.step(&mut params, &next).unwrap();
     }
 }
 
