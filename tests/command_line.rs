@@ -544,6 +544,9 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
         ("--groups 4", "groups = 8", "groups = 4"),
         ("--codebook-size 8", "codebook-size = 16", "codebook-size = 8"),
         ("--seed 3", "seed = 0", "seed = 3"),
+        ("--learning-rate 0.5", "learning-rate = 1", "learning-rate = 0.5"),
+        ("--constant-epochs 1", "constant-epochs = 2", "constant-epochs = 1"),
+        ("--decay 0.9", "decay = 0.5", "decay = 0.9"),
         ("--temperature 0.5", "temperature = 1", "temperature = 0.5"),
     ] {
         let refused =

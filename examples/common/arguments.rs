@@ -55,6 +55,15 @@ pub struct Arguments {
     /// Passes over the training text [default: the preset's]
     #[arg(long)]
     epochs: Option<usize>,
+    /// The learning rate of the first epochs [default: the preset's]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    learning_rate: Option<f64>,
+    /// How many epochs keep that rate [default: the preset's]
+    #[arg(long, value_name = "EPOCHS")]
+    constant_epochs: Option<usize>,
+    /// What the rate is multiplied by in each epoch after them [default: the preset's]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    decay: Option<f64>,
     /// Decides every random number, the made-up language included
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -246,6 +255,12 @@ impl Arguments {
         if epochs == 0 {
             return Err(refuse("epochs", epochs.to_string(), "at least 1").into());
         }
+        let schedule = Schedule {
+            learning_rate: self.learning_rate.unwrap_or(preset.schedule.learning_rate),
+            constant: self.constant_epochs.unwrap_or(preset.schedule.constant),
+            decay: self.decay.unwrap_or(preset.schedule.decay),
+        };
+        schedule.check()?;
         let threads = self.threads.unwrap_or_else(cores);
         if !(1..=MAX_THREADS).contains(&threads) {
             return Err(
@@ -260,7 +275,7 @@ impl Arguments {
         let Ok(save_every) = Duration::try_from_secs_f64(seconds) else {
             return Err(refuse("save-every", self.save_every.to_string(), "minutes").into());
         };
-        Ok(Settings { dpq, epochs, seed: self.seed, threads, save_every, ..preset })
+        Ok(Settings { dpq, epochs, schedule, seed: self.seed, threads, save_every, ..preset })
     }
 }
 
@@ -279,6 +294,9 @@ impl Settings {
         vec![
             ("preset", self.preset.into()),
             ("seed", self.seed.to_string()),
+            ("learning-rate", self.schedule.learning_rate.to_string()),
+            ("constant-epochs", self.schedule.constant.to_string()),
+            ("decay", self.schedule.decay.to_string()),
             ("groups", dpq.groups.to_string()),
             ("codebook-size", dpq.codebook_size.to_string()),
             ("shared", dpq.shared.to_string()),

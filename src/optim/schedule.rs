@@ -1,5 +1,7 @@
 //! Learning-rate schedules.
 
+use crate::error::{Error, Result};
+
 /// A learning rate that stays for some epochs and then falls by a factor each epoch
 /// (Zaremba et al. 2014).
 ///
@@ -10,9 +12,12 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    learning_rate: f64,
-    constant: usize,
-    decay: f64,
+    /// The learning rate of the first epochs.
+    pub learning_rate: f64,
+    /// How many epochs keep it.
+    pub constant: usize,
+    /// What it is multiplied by in each epoch after them.
+    pub decay: f64,
 }
 
 impl Schedule {
@@ -23,15 +28,28 @@ impl Schedule {
     /// If the learning rate is not positive, or the decay not in (0, 1\].
     #[track_caller]
     pub fn new(learning_rate: f64, constant: usize, decay: f64) -> Schedule {
-        assert!(
-            learning_rate > 0.0 && learning_rate.is_finite(),
-            "schedule: learning rate {learning_rate}: expected a positive number"
-        );
-        assert!(
-            decay > 0.0 && decay <= 1.0,
-            "schedule: decay {decay}: expected a number above 0 and at most 1"
-        );
-        Schedule { learning_rate, constant, decay }
+        let schedule = Schedule { learning_rate, constant, decay };
+        if let Err(error) = schedule.check() {
+            panic!("schedule: {error}");
+        }
+        schedule
+    }
+
+    /// Whether it can be followed.
+    ///
+    /// # Errors
+    /// The learning rate is not positive, or the decay not in (0, 1\].
+    pub fn check(&self) -> Result<()> {
+        let refuse = |name, value: f64, expected: &str| {
+            Err(Error::Config { name, value: value.to_string(), expected: expected.into() })
+        };
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return refuse("learning rate", self.learning_rate, "a positive number");
+        }
+        if !(self.decay > 0.0 && self.decay <= 1.0) {
+            return refuse("decay", self.decay, "a number above 0 and at most 1");
+        }
+        Ok(())
     }
 
     /// The learning rate of an epoch, counted from 0.
@@ -54,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "schedule: decay NaN: expected a number above 0 and at most 1")]
+    #[should_panic(expected = "schedule: decay = NaN: expected a number above 0 and at most 1")]
     fn a_decay_that_is_no_number_panics() {
         Schedule::new(1.0, 4, f64::NAN);
     }
