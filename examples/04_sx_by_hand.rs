@@ -8,7 +8,7 @@ mod by_hand;
 
 use by_hand::{D, K, N, S, Table, agree, argmax, mean, show, show_row, sum, table, tensor};
 use dpq::pq::Normalization::Batch;
-use dpq::pq::{BATCH_NORM_EPS, composed, sx};
+use dpq::pq::{BATCH_NORM_EPS, Temperature, composed, sx};
 use dpq::{DpqConfig, Tape, Var, gradcheck};
 use std::array::from_fn;
 
@@ -96,11 +96,11 @@ fn main() -> dpq::Result<()> {
     assert!((0..K).all(|j| mean(|i, g| dr[i][g][j]).abs() < 1e-14));
 
     println!("\nTHE CRATE, distance from the numbers above:\n");
-    let config = DpqConfig { temperature: TAU, ..DpqConfig::sx(D, K) };
+    let config = DpqConfig { temperature: Temperature::Fixed(TAU), ..DpqConfig::sx(D, K) };
     let inputs = [tensor(&Q, [N, D * S]), tensor(&KEYS, [D, K, S]), tensor(&VALUES, [D, K, S])];
     let tape = Tape::new();
     let [q, k, v] = inputs.clone().map(|x| tape.leaf(x));
-    let composed = composed::sx(&config, Batch, q, k, v).0;
+    let composed = composed::sx(&config, Batch, q, k, v);
     let fused = sx(&config, Batch, q, &[0, 1, 2], k, v);
     for (form, quantized) in [("composed", composed), ("fused", fused)] {
         println!("  {form}");

@@ -98,7 +98,7 @@ fn main() -> dpq::Result<()> {
     let inputs = [tensor(&Q, [N, D * S]), tensor(&CODEBOOK, [D, K, S])];
     let tape = Tape::new();
     let [q, c] = inputs.clone().map(|x| tape.leaf(x));
-    let composed = composed::vq(&config, Batch, q, c).0;
+    let composed = composed::vq(&config, Batch, q, c);
     let fused = vq(&config, Batch, q, &[0, 1, 2], c);
     for (form, quantized) in [("composed", composed), ("fused", fused)] {
         println!("  {form}");

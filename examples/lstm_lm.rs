@@ -16,11 +16,11 @@ use common::{Result, interrupt, output};
 use dpq::data::Batches;
 use dpq::nn::{LanguageModel, LstmState};
 use dpq::optim::Sgd;
-use dpq::pq::{Form, RandomCodes};
+use dpq::pq::RandomCodes;
 use dpq::train::{Ending, Event, Task, Trainer};
 use dpq::{
-    Bound, CodeTable, CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding,
-    Init, Params, Tape, Tensor, Var, parallel,
+    Bound, CodeTable, CompactEmbedding, DpqEmbedding, Embedding, Error, FullEmbedding, Init,
+    Params, Tape, Tensor, Var, parallel,
 };
 use indicatif::ProgressBar;
 use std::io::Write;
@@ -50,7 +50,7 @@ fn run(arguments: &Arguments) -> Result<Vec<String>> {
     let progress = Progress::new(arguments.quiet);
     let _lock;
     if let Some(out) = &arguments.out {
-        let table = settings.dpq.compact_bits(text.vocabulary, settings.width).div_ceil(8);
+        let table = settings.sx.compact_bits(text.vocabulary, settings.width).div_ceil(8);
         // Two checkpoints, and a third while it is written.
         let checkpoints = 3 * settings.parameter_bytes(text.vocabulary);
         let size = |&kind| (kind, checkpoints + if kind == Kind::Full { 0 } else { table });
@@ -141,18 +141,17 @@ fn embedding(
     vocabulary: usize,
     settings: &Settings,
 ) -> Result<(Box<dyn Embedding<f32>>, Option<Compress>)> {
-    let &Settings { width, dpq, .. } = settings;
+    let &Settings { width, sx, vq, .. } = settings;
     let scope = params.scope("embedding").init(Init::Uniform(settings.init));
-    let form = if kind == Kind::Vq { Form::Vq } else { Form::Sx };
     Ok(match kind {
         Kind::Full => (Box::new(FullEmbedding::new(scope, vocabulary, width)), None),
         Kind::Sx | Kind::Vq => {
-            let config = DpqConfig { form, ..dpq };
+            let config = if kind == Kind::Vq { vq } else { sx };
             let embedding = DpqEmbedding::new(scope, vocabulary, width, config)?;
             (Box::new(embedding.clone()), Some(Rc::new(move |params| embedding.to_compact(params))))
         }
         Kind::Random => {
-            let embedding = RandomCodes::new(scope, vocabulary, width, dpq)?;
+            let embedding = RandomCodes::new(scope, vocabulary, width, sx)?;
             (Box::new(embedding.clone()), Some(Rc::new(move |params| embedding.to_compact(params))))
         }
     })
@@ -296,7 +295,7 @@ fn train(
 
     let full_bytes = size_of::<f32>() * text.vocabulary * settings.width;
     if let Some(watch) = &mut watch {
-        let bits = settings.dpq.compact_bits(text.vocabulary, settings.width);
+        let bits = settings.sx.compact_bits(text.vocabulary, settings.width);
         watch.begin(name, if kind == Kind::Full { full_bytes } else { bits.div_ceil(8) });
     }
     let tokens = (settings.batch * settings.steps) as f64;

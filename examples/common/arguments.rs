@@ -4,6 +4,7 @@ use super::Result;
 use clap::{Parser, ValueEnum};
 use dpq::nn::LanguageModelConfig;
 use dpq::optim::Schedule;
+use dpq::pq::{Bands, MovingAverage, Score, Temperature};
 use dpq::train::Which;
 use dpq::{DpqConfig, Error};
 use std::path::PathBuf;
@@ -46,9 +47,29 @@ pub struct Arguments {
     /// Leave out the batch normalisation of scores
     #[arg(long)]
     no_batch_norm: bool,
-    /// tau, the temperature of the softmax of sx
-    #[arg(long, value_name = "TAU", default_value_t = 1.0, allow_negative_numbers = true)]
-    temperature: f64,
+    /// Codewords as wide as a row, of which a row is the mean
+    #[arg(long)]
+    additive: bool,
+    /// Rare words choose from fewer codewords: from word 1000 on from 16, from word 5000 on from 4
+    #[arg(long, value_name = "1000:16,5000:4")]
+    bands: Option<Bands>,
+    /// How sx scores codewords: dot, squared-distance or cosine
+    #[arg(long, default_value = "dot")]
+    score: Score,
+    /// tau, the temperature of the softmax of sx: TAU, learnable:TAU, or annealed:TAU:TAU:STEPS
+    #[arg(long, value_name = "TAU", default_value = "1", allow_negative_numbers = true)]
+    temperature: Temperature,
+    /// Sample the codes of sx in training
+    #[arg(long)]
+    sampling: bool,
+    /// Codebooks of vq as moving averages
+    #[arg(
+        long,
+        value_name = "DECAY:SMOOTHING:REVIVE_BELOW",
+        num_args = 0..=1,
+        default_missing_value = "0.99:0.00001:0"
+    )]
+    moving_average: Option<MovingAverage>,
     /// beta, the weight of the entropy term of sx or the commitment term of vq
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     beta: f64,
@@ -167,8 +188,10 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Largest norm of a step's gradient.
     pub clip: f64,
-    /// For sx; the other forms differ from it in the form alone.
-    pub dpq: DpqConfig,
+    /// Of sx.
+    pub sx: DpqConfig,
+    /// Of vq.
+    pub vq: DpqConfig,
     pub seed: u64,
     pub threads: usize,
     pub save_every: Duration,
@@ -187,7 +210,8 @@ impl Preset {
             epochs: 3,
             schedule: Schedule::new(1.0, 2, 0.5),
             clip: 5.0,
-            dpq: DpqConfig::sx(8, 16),
+            sx: DpqConfig::sx(8, 16),
+            vq: DpqConfig::vq(8, 16),
             seed: 0,
             threads: 1,
             save_every: Duration::from_secs(300),
@@ -199,7 +223,8 @@ impl Preset {
             epochs: 15,
             schedule: Schedule::new(1.0, 4, 0.5),
             clip: 3.0,
-            dpq: DpqConfig::sx(25, 32),
+            sx: DpqConfig::sx(25, 32),
+            vq: DpqConfig::vq(25, 32),
             ..tiny
         };
         let medium = Settings {
@@ -220,7 +245,8 @@ impl Preset {
             init: 0.04,
             schedule: Schedule::new(1.0, 14, 1.0 / 1.15),
             clip: 10.0,
-            dpq: DpqConfig::sx(50, 16),
+            sx: DpqConfig::sx(50, 16),
+            vq: DpqConfig::vq(50, 16),
             ..medium
         };
         match self {
@@ -241,16 +267,30 @@ impl Arguments {
         let default = if self.data.is_some() { Preset::Small } else { Preset::Tiny };
         let preset = self.preset.unwrap_or(default).settings();
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
-        let dpq = DpqConfig {
-            groups: self.groups.unwrap_or(preset.dpq.groups),
-            codebook_size: self.codebook_size.unwrap_or(preset.dpq.codebook_size),
+        let common = |of_preset: DpqConfig| DpqConfig {
+            groups: self.groups.unwrap_or(of_preset.groups),
+            codebook_size: self.codebook_size.unwrap_or(of_preset.codebook_size),
             shared: self.shared,
             batch_norm: !self.no_batch_norm,
-            temperature: self.temperature,
             beta: self.beta,
-            ..preset.dpq
+            additive: self.additive,
+            bands: self.bands.unwrap_or(Bands::NONE),
+            ..of_preset
         };
-        dpq.check(preset.width)?;
+        let Arguments { score, temperature, sampling, moving_average, .. } = *self;
+        let sx = DpqConfig { score, temperature, sampling, ..common(preset.sx) };
+        let vq = DpqConfig { moving_average, ..common(preset.vq) };
+        sx.check(preset.width)?;
+        vq.check(preset.width)?;
+        let own = |config: DpqConfig| (config.score, config.temperature, config.sampling);
+        if own(sx) != own(preset.sx) && !self.embedding.contains(&Kind::Sx) {
+            let expected = "sx, the only one with --score, --temperature and --sampling";
+            return Err(refuse("embedding", self.names(), expected).into());
+        }
+        if vq.moving_average.is_some() && !self.embedding.contains(&Kind::Vq) {
+            let expected = "vq, the only one with --moving-average";
+            return Err(refuse("embedding", self.names(), expected).into());
+        }
         let epochs = self.epochs.unwrap_or(preset.epochs);
         if epochs == 0 {
             return Err(refuse("epochs", epochs.to_string(), "at least 1").into());
@@ -268,14 +308,19 @@ impl Arguments {
             );
         }
         if (1..self.embedding.len()).any(|i| self.embedding[..i].contains(&self.embedding[i])) {
-            let names: Vec<_> = self.embedding.iter().map(|kind| kind.name()).collect();
-            return Err(refuse("embedding", names.join(","), "each one once").into());
+            return Err(refuse("embedding", self.names(), "each one once").into());
         }
         let seconds = self.save_every * 60.0;
         let Ok(save_every) = Duration::try_from_secs_f64(seconds) else {
             return Err(refuse("save-every", self.save_every.to_string(), "minutes").into());
         };
-        Ok(Settings { dpq, epochs, schedule, seed: self.seed, threads, save_every, ..preset })
+        Ok(Settings { sx, vq, epochs, schedule, seed: self.seed, threads, save_every, ..preset })
+    }
+
+    /// The embeddings as they were asked for.
+    fn names(&self) -> String {
+        let names: Vec<_> = self.embedding.iter().map(|kind| kind.name()).collect();
+        names.join(",")
     }
 }
 
@@ -284,13 +329,16 @@ impl Settings {
     pub fn parameter_bytes(&self, vocabulary: usize) -> usize {
         let LanguageModelConfig { layers, hidden, .. } = self.model;
         let recurrent = 4 * hidden * (self.width.max(hidden) + hidden + 1);
-        let codebooks = 2 * self.dpq.codebook_size * self.width;
-        4 * (vocabulary * (self.width + hidden + 1) + layers * recurrent + codebooks)
+        let DpqConfig { groups, codebook_size, additive, .. } = self.sx;
+        let codebooks = 2 * codebook_size * self.sx.query_width(self.width);
+        let queries = if additive { vocabulary * (groups - 1) * self.width } else { 0 };
+        4 * (vocabulary * (self.width + hidden + 1) + layers * recurrent + codebooks + queries)
     }
 
     /// What has to be the same when training goes on, by the flags that set it.
     pub fn fixed(&self) -> Vec<(&'static str, String)> {
-        let dpq = &self.dpq;
+        let dpq = &self.sx;
+        let moving_average = self.vq.moving_average.map_or("none".into(), |m| m.to_string());
         vec![
             ("preset", self.preset.into()),
             ("seed", self.seed.to_string()),
@@ -301,7 +349,12 @@ impl Settings {
             ("codebook-size", dpq.codebook_size.to_string()),
             ("shared", dpq.shared.to_string()),
             ("no-batch-norm", (!dpq.batch_norm).to_string()),
+            ("additive", dpq.additive.to_string()),
+            ("bands", dpq.bands.to_string()),
+            ("score", dpq.score.to_string()),
             ("temperature", dpq.temperature.to_string()),
+            ("sampling", dpq.sampling.to_string()),
+            ("moving-average", moving_average),
             ("beta", dpq.beta.to_string()),
         ]
     }

@@ -41,14 +41,14 @@ pub fn train(common: f64, normalize: bool) -> dpq::Result<(Vec<usize>, f64)> {
     for step in 0..=1500 {
         if [0, 100, 300, 700, 1500].contains(&step) {
             let p = tape.evaluate(&params);
-            let (_, codes) = composed::sx(&config, normalization, p[queries], p[keys], p[values]);
-            used.push(CodeTable::pack(&codes, D, K).used());
+            let all = composed::sx(&config, normalization, p[queries], p[keys], p[values]);
+            used.push(CodeTable::pack(&all.codes.to_vec(), D, K).used());
             tape.reset();
         }
         let (ids, next) = pairs(&mut rng);
         let (cross_entropy, grads, ()) = tape.value_and_grad(&params, |p| {
             let q = p[queries].gather_rows(&ids);
-            let rows = composed::sx(&config, normalization, q, p[keys], p[values]).0.rows;
+            let rows = composed::sx(&config, normalization, q, p[keys], p[values]).rows;
             (rows.linear_cross_entropy(p[out], p[bias], &next), ())
         })?;
         loss += 0.01 * (cross_entropy - loss);

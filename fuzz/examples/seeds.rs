@@ -8,7 +8,7 @@ use std::path::Path;
 fn main() {
     for form in [Form::Sx, Form::Vq] {
         for (codebook_size, shared) in [(2, false), (2, true), (5, false), (5, true), (256, true)] {
-            let config = DpqConfig { form, shared, ..DpqConfig::sx(2, codebook_size) };
+            let config = DpqConfig { shared, ..DpqConfig::new(form, 2, codebook_size) };
             let name = format!("{form:?}-{codebook_size}-{shared}").to_lowercase();
             write("compact", &name, &table::<f32>(config).to_bytes());
             if codebook_size == 5 {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::init::Init;
+use crate::params::Params;
 use crate::real::Real;
 use crate::tape::{Bound, Var};
 
@@ -32,6 +33,16 @@ pub trait Embedding<T: Real>: Send + Sync {
 
     /// Numbers in a row.
     fn width(&self) -> usize;
+
+    /// After a step of the optimiser: sets what follows the batches and not a gradient, such as codebooks
+    /// that are moving averages. Most embeddings have nothing of the kind.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if a number would not be finite.
+    fn update(&self, params: &mut Params<T>) -> Result<()> {
+        let _ = params;
+        Ok(())
+    }
 
     /// Looks up the rows of `ids`; of none, no rows. An id outside the vocabulary is an error that the tape reports.
     fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T>;

@@ -45,7 +45,7 @@
 //!     let tape = Tape::new();
 //!     let q = tape.leaf(Tensor::from_fn(q.shape(), |i| q.data()[i] + shift));
 //!     let keys = tape.leaf(keys.clone());
-//!     composed::sx(&DpqConfig::sx(1, 8), normalization, q, keys, keys).1
+//!     composed::sx(&DpqConfig::sx(1, 8), normalization, q, keys, keys).codes.to_vec()
 //! };
 //! let distinct = |codes: Vec<u32>| codes.into_iter().collect::<BTreeSet<_>>().len();
 //! assert_eq!(codes(10.0, Normalization::Batch), codes(0.0, Normalization::Batch));

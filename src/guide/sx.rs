@@ -46,8 +46,8 @@
 //! let q = tape.leaf(Tensor::from([[1.0, 0.0], [0.0, 1.0]]));
 //! let keys = tape.leaf(Tensor::from([[[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]]));
 //! let values = tape.leaf(Tensor::from([[[0.5, 0.0], [0.0, 0.5], [0.3, 0.3]]]));
-//! let (sx, codes) = composed::sx(&DpqConfig::sx(1, 3), Normalization::Off, q, keys, values);
-//! assert_eq!(codes, [0, 1]);
+//! let sx = composed::sx(&DpqConfig::sx(1, 3), Normalization::Off, q, keys, values);
+//! assert_eq!(sx.codes.to_vec(), [0, 1]);
 //! assert_eq!(sx.rows.value().data(), [0.5, 0.0, 0.0, 0.5]);
 //!
 //! let grads = tape.backward((sx.rows * sx.rows).sum())?;

@@ -5,7 +5,7 @@ mod write;
 mod tensors;
 
 #[cfg(feature = "io")]
-pub(crate) use tensors::read;
+pub(crate) use tensors::{PlacedTensor, placed_tensors, read, read_at};
 #[cfg(feature = "io")]
 pub use tensors::{
     StoredTensor, TensorFile, load_tensors, save_tensors, tensors_from_bytes, tensors_to_bytes,

@@ -5,11 +5,13 @@ use super::write::write_whole;
 use crate::error::{Error, Result};
 use crate::real::Real;
 use crate::tensor::Tensor;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorInfo, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors, TensorInfo, TensorView};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
 /// A tensor as a file holds it: type, shape, and elements in little-endian bytes.
@@ -198,6 +200,96 @@ fn parse(bytes: &[u8]) -> Result<TensorFile<'_>, SafeTensorError> {
     });
     let metadata = header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone()));
     Ok((tensors.collect(), metadata.collect()))
+}
+
+/// A tensor that is still in its file.
+#[derive(Debug)]
+pub(crate) struct PlacedTensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Its bytes in the file.
+    pub(crate) place: Range<u64>,
+}
+
+impl PlacedTensor {
+    /// Whether it is a vector of bytes.
+    pub(crate) fn is_bytes(&self) -> bool {
+        self.dtype == Dtype::U8 && self.shape.len() == 1
+    }
+
+    /// The tensor.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read.
+    pub(crate) fn read(&self, path: &Path, file: &File) -> Result<StoredTensor<'static>> {
+        let mut bytes = vec![0; (self.place.end - self.place.start) as usize];
+        read_at(file, &mut bytes, self.place.start).map_err(|source| Error::io(path, source))?;
+        Ok(StoredTensor { dtype: self.dtype, shape: self.shape.clone(), bytes: bytes.into() })
+    }
+}
+
+/// Where in a safetensors file its tensors are, and its metadata; only the header is read, which may
+/// have `most` bytes.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read, [`Error::File`] if it is no safetensors file, or a damaged one.
+pub(crate) fn placed_tensors(
+    path: &Path,
+    file: &File,
+    most: u64,
+) -> Result<(BTreeMap<String, PlacedTensor>, BTreeMap<String, String>)> {
+    let misfit = |found| Error::File {
+        path: path.to_path_buf(),
+        found,
+        expected: "a safetensors file".into(),
+    };
+    let io = |source| Error::io(path, source);
+    let bytes = file.metadata().map_err(io)?.len();
+    let mut length = [0; 8];
+    if bytes < 8 {
+        return Err(misfit(format!("{bytes} bytes")));
+    }
+    read_at(file, &mut length, 0).map_err(io)?;
+    let length = u64::from_le_bytes(length);
+    if length > most.min(bytes - 8) {
+        return Err(misfit(format!("a header of {length} bytes")));
+    }
+    let mut header = vec![0; length as usize];
+    read_at(file, &mut header, 8).map_err(io)?;
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|error| misfit(error.to_string()))?;
+    let start = 8 + length;
+    let (held, stated) = (bytes - start, header.data_len() as u64);
+    if held != stated {
+        return Err(misfit(format!("{held} bytes of tensors where the header has {stated}")));
+    }
+    let placed = header.tensors().into_iter().map(|(name, info)| {
+        let (first, end) = info.data_offsets;
+        let place = start + first as u64..start + end as u64;
+        (name, PlacedTensor { dtype: info.dtype, shape: info.shape.clone(), place })
+    });
+    let metadata = header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone()));
+    Ok((placed.collect(), metadata.collect()))
+}
+
+/// Fills a buffer from the bytes of a file from `offset` on, wherever the file's cursor is.
+#[cfg(unix)]
+pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+/// Fills a buffer from the bytes of a file from `offset` on.
+#[cfg(windows)]
+pub(crate) fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let n = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
+        if n == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes = &mut bytes[n..];
+        offset += n as u64;
+    }
+    Ok(())
 }
 
 /// The bytes of a file.

@@ -8,6 +8,7 @@ use crate::tape::{Pools, Tape};
 use crate::tensor::{Buffer, Pool, Tensor};
 use fearless_simd::Simd;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The distinct ones among some ids, and where each occurs.
 pub(crate) struct Distinct {
@@ -16,8 +17,8 @@ pub(crate) struct Distinct {
     pub(crate) ids: Buffer<u32>,
     /// How many of them are not padding.
     live: usize,
-    /// For every position, which distinct id it holds.
-    pub(crate) slots: Buffer<u32>,
+    /// For every position, which distinct id it holds; shared, as codes are told by it.
+    pub(crate) slots: Arc<Buffer<u32>>,
     /// All positions, those of the first distinct id first, each id's in order.
     positions: Buffer<u32>,
     /// Where in `positions` those of each distinct id end.
@@ -37,7 +38,7 @@ impl Distinct {
         let firsts = first_occurrences(pool, &ids);
         let (distinct, live, slots) = number(pool, &ids, &firsts, padding);
         let (positions, ends) = group(pool, &slots, distinct.len());
-        Distinct { ids: distinct, live, slots, positions, ends, outside }
+        Distinct { ids: distinct, live, slots: Arc::new(slots), positions, ends, outside }
     }
 
     /// The distinct ids that are not padding.

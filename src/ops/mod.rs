@@ -16,6 +16,7 @@
 //! | `cross_entropy` | `cross_entropy`, `linear_cross_entropy` |
 //! | `batch_norm` | `batch_norm`, `normalize` |
 //! | `layer_norm` | `layer_norm` |
+//! | `unit_rows` | `unit_rows` |
 //! | `dropout` | `dropout` |
 //! | `straight_through` | `stop_gradient`, `straight_through`, `argmax`, [`one_hot`] |
 //!
@@ -45,6 +46,7 @@ mod softmax;
 mod cross_entropy;
 mod batch_norm;
 mod layer_norm;
+mod unit_rows;
 mod dropout;
 mod straight_through;
 
@@ -71,6 +73,7 @@ pub fn cases() -> Vec<crate::strategies::Case> {
         cross_entropy::cases(),
         batch_norm::cases(),
         layer_norm::cases(),
+        unit_rows::cases(),
         dropout::cases(),
         straight_through::cases(),
     ]

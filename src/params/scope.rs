@@ -56,10 +56,13 @@ impl<T: Real> Scope<'_, T> {
     /// If the name is taken.
     #[track_caller]
     pub fn weight(&mut self, name: &str, shape: impl Into<Shape>, default: Init) -> ParamId {
-        let name = self.path(name);
-        let mut rng = rng::stream(self.params.seed(), &name, 0);
-        let value = self.init.unwrap_or(default).draw(shape, &mut rng);
-        self.params.add(&name, value)
+        let value = self.draw(name, shape, default);
+        self.add(name, value)
+    }
+
+    /// The start values that [`weight`](Scope::weight) would give a parameter of this name.
+    pub fn draw(&self, name: &str, shape: impl Into<Shape>, default: Init) -> Tensor<T> {
+        self.init.unwrap_or(default).draw(shape, &mut self.stream(name))
     }
 
     /// Adds a parameter that starts as it is given, such as a bias.

@@ -4,17 +4,17 @@
 use super::codebook::Sizes;
 use super::normalization::{Normalization, Normalizer};
 use super::queries::Queries;
-use super::score::{Keys, Score};
+use super::score::{Keys, Metric};
 use super::statistics::{Moments, statistics};
 use crate::error::Error;
 use crate::kernels::codewords::decode;
 use crate::kernels::dispatch::dispatch;
-use crate::kernels::panel;
+use crate::kernels::panel::{self, MOST_LANES};
 use crate::ops::{BatchStatistics, Distinct, Ids};
 use crate::parallel::{self, Order, Rows, chunks};
 use crate::real::Real;
 use crate::tape::Tape;
-use crate::tensor::{Pool, Tensor};
+use crate::tensor::{Buffer, Pool, Tensor};
 use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,25 +28,29 @@ pub(super) struct Scored<T: Real> {
     pub(super) statistics: Option<BatchStatistics<T>>,
     /// What those came from; `None` where they were added up from the scores.
     pub(super) moments: Option<Moments>,
+    /// How many codewords each distinct id chooses from, where not from all; readable in panels.
+    pub(super) limits: Option<Buffer<T>>,
 }
 
 impl<T: Real> Scored<T> {
     /// For the `ids` of a V x d table of queries and key codewords G x K x s. An id outside the table
     /// is an error that the tape reports. Without ids, or with padding only, there are no statistics of
-    /// the batch, and scores stay as they are.
+    /// the batch, and scores stay as they are. `limits` has one number for each row of the table.
+    #[expect(clippy::too_many_arguments, reason = "all that codes depend on")]
     pub(super) fn new(
         tape: &Tape<T>,
-        score: Score,
+        metric: Metric,
         normalization: Normalization<'_, T>,
         groups: usize,
         table: &Tensor<T>,
         ids: Ids<'_>,
         codewords: &Tensor<T>,
+        limits: Option<&[u32]>,
     ) -> Self {
         let pools = tape.pools();
         let distinct = Distinct::new(tape, ids, table.shape()[0]);
         let queries = Queries::new(table, Some(distinct.live()), groups);
-        let keys = Keys::new(&pools.values, score, codewords);
+        let keys = Keys::new(&pools.values, metric, codewords);
         let (of_batch, moments) = match normalization {
             Normalization::Batch if queries.len() > 0 => {
                 let (of_batch, moments) = statistics(pools, queries, &distinct, &keys);
@@ -59,13 +63,23 @@ impl<T: Real> Scored<T> {
             _ => of_batch.as_ref(),
         };
         let normalizer = Normalizer::new(&pools.values, keys.sizes().size, used);
-        Scored { distinct, keys, normalizer, statistics: of_batch, moments }
+        let limits = limits.map(|limits| {
+            let mut of_ids = pools.values.take(ids.ids.len() + MOST_LANES);
+            of_ids.fill(T::from_usize(keys.sizes().size));
+            let pairs = of_ids.iter_mut().zip(&*distinct.ids);
+            pairs.for_each(|(limit, &id)| *limit = T::from_usize(limits[id as usize] as usize));
+            of_ids
+        });
+        Scored { distinct, keys, normalizer, statistics: of_batch, moments, limits }
     }
 
     /// The choice of codes for the distinct ids.
     pub(super) fn choice<'a>(&'a self, table: &'a Tensor<T>, groups: usize) -> Choice<'a, T> {
         let queries = Queries::new(table, Some(&self.distinct.ids), groups);
-        Choice::new(queries, &self.keys, &self.normalizer)
+        Choice {
+            limits: self.limits.as_deref(),
+            ..Choice::new(queries, &self.keys, &self.normalizer)
+        }
     }
 
     /// The rows that codes of the distinct ids stand for, one for each token.
@@ -76,12 +90,24 @@ impl<T: Real> Scored<T> {
         groups: usize,
         codes: &[u32],
     ) -> Tensor<T> {
-        let (sizes, slots) = (Sizes::of(values.shape()), &self.distinct.slots);
-        let mut rows = tape.uninit([slots.len(), groups * sizes.width]);
-        decode(values.data(), sizes.stride(), codes, groups, slots, rows.data_mut());
-        self.distinct.spoil_outside(&mut rows);
-        rows
+        rows(tape, &self.distinct, values, groups, codes, &self.distinct.slots)
     }
+}
+
+/// The rows of `values` that codes stand for, of each token those in the row of codes that `slots` says.
+pub(super) fn rows<T: Real>(
+    tape: &Tape<T>,
+    distinct: &Distinct,
+    values: &Tensor<T>,
+    groups: usize,
+    codes: &[u32],
+    slots: &[u32],
+) -> Tensor<T> {
+    let sizes = Sizes::of(values.shape());
+    let mut rows = tape.uninit([slots.len(), groups * sizes.width]);
+    decode(values.data(), sizes.stride(), codes, groups, slots, rows.data_mut());
+    distinct.spoil_outside(&mut rows);
+    rows
 }
 
 /// Rows whose codes are chosen together, while their queries are in cache.
@@ -92,6 +118,8 @@ pub(super) struct Choice<'a, T: Real> {
     pub(super) queries: Queries<'a, T>,
     keys: &'a Keys<T>,
     normalizer: &'a Normalizer<T>,
+    /// How many codewords each row chooses from, where not from all.
+    limits: Option<&'a [T]>,
     failed: AtomicBool,
 }
 
@@ -101,7 +129,7 @@ impl<'a, T: Real> Choice<'a, T> {
         keys: &'a Keys<T>,
         normalizer: &'a Normalizer<T>,
     ) -> Self {
-        Choice { queries, keys, normalizer, failed: AtomicBool::new(false) }
+        Choice { queries, keys, normalizer, limits: None, failed: AtomicBool::new(false) }
     }
 
     /// codes\[i, g\] = argmax_j of the normalised scores of row i, the lowest j on ties.
@@ -127,18 +155,32 @@ impl<'a, T: Real> Choice<'a, T> {
         let codes = codes.chunks_mut(ROWS * self.queries.groups);
         for (first, codes) in rows.clone().step_by(ROWS).zip(codes) {
             let rows = first..rows.end.min(first + ROWS);
-            dispatch!(|simd| self.choose_block(simd, rows.clone(), &mut q, &mut scores, codes));
+            let (rows_of_block, q, scores) = (rows.clone(), &mut q[..], &mut scores[..]);
+            match self.limits {
+                None => {
+                    dispatch!(|simd| self.choose_block(simd, rows_of_block, &[], q, scores, codes))
+                }
+                Some(limits) => dispatch!(|simd| self.choose_block(
+                    simd,
+                    rows_of_block,
+                    limits,
+                    q,
+                    scores,
+                    codes
+                )),
+            }
             then(rows, codes);
         }
     }
 
-    /// The codes of at most [`ROWS`] rows. `q` is room for their queries in a tile of groups, `scores`
-    /// for the scores of a panel.
+    /// The codes of at most [`ROWS`] rows, where there are `limits` within them. `q` is room for their
+    /// queries in a tile of groups, `scores` for the scores of a panel.
     #[inline(always)]
     fn choose_block<S: Simd>(
         &self,
         simd: S,
         rows: Range<usize>,
+        limits: &[T],
         q: &mut [T],
         scores: &mut [T],
         codes: &mut [u32],
@@ -150,7 +192,13 @@ impl<'a, T: Real> Choice<'a, T> {
             for (g, at) in tile.zip((0..columns).step_by(s)) {
                 for (p, tokens) in panel::tokens::<T>(0..rows.len()).enumerate() {
                     let q = &mut q[(p * columns + at) * T::LANES..][..s * T::LANES];
-                    let (code, failed) = self.choose_panel(simd, g, q, scores);
+                    let (code, failed) = match limits {
+                        [] => self.choose_panel::<S, false>(simd, g, q, &[], scores),
+                        limits => {
+                            let limits = &limits[rows.start + tokens.start..][..T::LANES];
+                            self.choose_panel::<S, true>(simd, g, q, limits, scores)
+                        }
+                    };
                     if failed & ((1 << tokens.len()) - 1) != 0 {
                         self.failed.store(true, Ordering::Relaxed);
                     }
@@ -164,17 +212,19 @@ impl<'a, T: Real> Choice<'a, T> {
 
     /// argmax_j of the normalised scores of every token of a panel, the first of equals; and a bit
     /// for every token that has a NaN among its scores, or none above minus infinity, whose code is
-    /// then 0.
+    /// then 0. If `LIMITED`, each token only considers as many codewords as `limits` says.
     #[inline(always)]
-    fn choose_panel<S: Simd>(
+    fn choose_panel<S: Simd, const LIMITED: bool>(
         &self,
         simd: S,
         g: usize,
         queries: &mut [T],
+        limits: &[T],
         scores: &mut [T],
     ) -> (T::Wide<S>, u64) {
         let lowest = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
         let zero = T::Wide::<S>::splat(simd, T::ZERO);
+        let limits = if LIMITED { T::Wide::<S>::from_slice(simd, limits) } else { zero };
         let (mut best, mut code, mut number, mut sum) = (lowest, zero, zero, zero);
         let (means, reciprocals) = (&*self.normalizer.means, &*self.normalizer.reciprocals);
         self.keys.scores_with(
@@ -185,8 +235,13 @@ impl<'a, T: Real> Choice<'a, T> {
             #[inline(always)]
             |j, score: T::Wide<S>| {
                 let score = (score - means[j]) * reciprocals[j];
-                let better = score.simd_gt(best);
-                best = best.max(score);
+                let mut better = score.simd_gt(best);
+                if LIMITED {
+                    better = better & number.simd_lt(limits);
+                    best = better.select(score, best);
+                } else {
+                    best = best.max(score);
+                }
                 code = better.select(number, code);
                 sum += score;
                 number += T::Wide::<S>::splat(simd, T::ONE);
@@ -224,8 +279,8 @@ mod tests {
         let pools = Pools::default();
         let (n, groups, s, k) = (300, 3, 5, 21);
         let (queries, codewords) = (wave(&[n, groups * s], 0.37), wave(&[groups, k, s], 1.3));
-        for score in [Score::Dot, Score::SquaredDistance] {
-            let keys = Keys::new(&pools.values, score, &codewords);
+        for metric in [Metric::Dot, Metric::SquaredDistance] {
+            let keys = Keys::new(&pools.values, metric, &codewords);
             let normalizer = Normalizer::new(&pools.values, k, None);
             let choose = |ids: Option<&[u32]>| {
                 let queries = Queries::new(&queries, ids, groups);
@@ -237,7 +292,7 @@ mod tests {
             };
             let tape = crate::Tape::new();
             let q = tape.constant(queries.clone().reshape([n, groups, s]));
-            let expected = scores(score, q, tape.constant(codewords.clone())).argmax();
+            let expected = scores(metric, q, tape.constant(codewords.clone())).argmax();
             assert_eq!(choose(None), expected);
             assert_eq!(choose(Some(&[7, 299])), [&expected[21..24], &expected[897..900]].concat());
         }
@@ -247,7 +302,7 @@ mod tests {
     fn a_nan_query_is_reported_and_ties_go_to_the_lowest() {
         let pools = Pools::default();
         let codewords = Tensor::from([[[1.0_f32], [2.0], [2.0]]]);
-        let keys = Keys::new(&pools.values, Score::Dot, &codewords);
+        let keys = Keys::new(&pools.values, Metric::Dot, &codewords);
         let normalizer = Normalizer::new(&pools.values, 3, None);
         let mut codes = [9; 2];
         let mut run = |x: f32| {
@@ -266,7 +321,7 @@ mod tests {
         use crate::kernels::dispatch::levels::at_each;
         use crate::pq::normalization::batch_statistics;
         for (groups, s, k) in [(3, 5, 21), (2, 8, 32), (4, 13, 70)] {
-            for kind in [Score::Dot, Score::SquaredDistance] {
+            for kind in [Metric::Dot, Metric::SquaredDistance] {
                 let n = 210;
                 let (table, codewords) = (wave(&[n, groups * s], 0.37), wave(&[groups, k, s], 1.3));
                 let statistics = batch_statistics(

@@ -1,10 +1,11 @@
 //! The codes of a whole table, packed to as few bits as their range needs.
 
-use super::config::{CODEBOOK_SIZES, bits};
+use super::bands::{Bands, CODEBOOK_SIZES, bits};
 use crate::error::{Error, Result};
 
-/// V x D codes, each in b = [`bits`] bits, one after the other without gaps: code c of the table, the
-/// codes counted row by row, is bits c b to (c + 1) b of the bytes, lowest bit first.
+/// V x D codes, each in b = [`bits`](super::bits) bits, one after the other without gaps: code c of the
+/// table, the codes counted row by row, is bits c b to (c + 1) b of the bytes, lowest bit first. The
+/// rows of a band come after those of the band before it, with their own b.
 ///
 /// ```
 /// use dpq::pq::codes::CodeTable;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 pub struct CodeTable {
     groups: usize,
     codebook_size: usize,
+    bands: Bands,
     rows: usize,
     /// The packed codes, and [`PADDING`] bytes of 0, so that a code can be read as part of a word.
     padded: Vec<u8>,
@@ -24,7 +26,7 @@ pub struct CodeTable {
 
 /// A code is read as part of a word of four bytes from the one that it starts in, so the last byte
 /// needs three more after it.
-const PADDING: usize = 3;
+pub(super) const PADDING: usize = 3;
 
 impl CodeTable {
     /// Packs codes, `groups` a row.
@@ -34,7 +36,22 @@ impl CodeTable {
     /// below `codebook_size`.
     #[track_caller]
     pub fn pack(codes: &[u32], groups: usize, codebook_size: usize) -> CodeTable {
-        if let Err(error) = check_sizes(groups, codebook_size) {
+        CodeTable::pack_in_bands(codes, groups, codebook_size, Bands::NONE)
+    }
+
+    /// [`pack`](Self::pack) with the rows of each band in their own number of bits.
+    ///
+    /// # Panics
+    /// As `pack`, or if the bands do not fit the codebook size, or a code is not below the codewords of
+    /// its row's band.
+    #[track_caller]
+    pub fn pack_in_bands(
+        codes: &[u32],
+        groups: usize,
+        codebook_size: usize,
+        bands: Bands,
+    ) -> CodeTable {
+        if let Err(error) = check_sizes(groups, codebook_size).and(bands.check(codebook_size)) {
             panic!("pack: {error}");
         }
         assert!(
@@ -42,16 +59,23 @@ impl CodeTable {
             "{} codes do not fill rows of {groups}",
             codes.len()
         );
-        let bits = bits(codebook_size) as usize;
-        let mut padded = vec![0; (codes.len() * bits).div_ceil(8) + PADDING];
-        for (i, &code) in codes.iter().enumerate() {
-            assert!((code as usize) < codebook_size, "code {code}: expected 0..{codebook_size}");
-            let word = code << (i * bits % 8);
-            for (byte, part) in padded[i * bits / 8..].iter_mut().zip(word.to_le_bytes()) {
-                *byte |= part;
+        let rows = codes.len() / groups;
+        let all =
+            bands.code_bits(rows, groups, codebook_size).expect("fewer bits than the codes have");
+        let padded = vec![0; all.div_ceil(8) + PADDING];
+        let mut table = CodeTable { groups, codebook_size, bands, rows, padded };
+        for (row, codes) in codes.chunks_exact(groups).enumerate() {
+            let below = bands.codewords(row as u32, codebook_size);
+            let (first, bits) = table.place(row);
+            for (g, &code) in codes.iter().enumerate() {
+                assert!((code as usize) < below, "code {code}: expected 0..{below}");
+                let (at, word) = (first + g * bits, code << ((first + g * bits) % 8));
+                for (byte, part) in table.padded[at / 8..].iter_mut().zip(word.to_le_bytes()) {
+                    *byte |= part;
+                }
             }
         }
-        CodeTable { groups, codebook_size, rows: codes.len() / groups, padded }
+        table
     }
 
     /// The table that these bytes are the packed codes of.
@@ -66,14 +90,32 @@ impl CodeTable {
         groups: usize,
         codebook_size: usize,
     ) -> Result<CodeTable> {
+        CodeTable::from_bytes_in_bands(bytes, rows, groups, codebook_size, Bands::NONE)
+    }
+
+    /// [`from_bytes`](Self::from_bytes) with the rows of each band in their own number of bits.
+    ///
+    /// # Errors
+    /// As `from_bytes`, or if the bands do not fit the codebook size.
+    pub fn from_bytes_in_bands(
+        bytes: &[u8],
+        rows: usize,
+        groups: usize,
+        codebook_size: usize,
+        bands: Bands,
+    ) -> Result<CodeTable> {
         check_sizes(groups, codebook_size)?;
+        bands.check(codebook_size)?;
         let refuse = |name, value: String, expected| Err(Error::Config { name, value, expected });
-        let count = rows.checked_mul(groups);
-        let used = count.and_then(|count| count.checked_mul(bits(codebook_size) as usize));
+        let used = bands.code_bits(rows, groups, codebook_size);
         if used.map(|used| used.div_ceil(8)) != Some(bytes.len()) {
-            let needed = rows as f64 * groups as f64 * f64::from(bits(codebook_size)) / 8.0;
-            let expected =
-                format!("{} for {rows} x {groups} codes below {codebook_size}", needed.ceil());
+            let share =
+                |(rows, bits): (std::ops::Range<usize>, usize)| rows.len() as f64 * bits as f64;
+            let needed = bands.parts(rows, codebook_size).map(share).sum::<f64>() * groups as f64;
+            let expected = format!(
+                "{} for {rows} x {groups} codes below {codebook_size}",
+                (needed / 8.0).ceil()
+            );
             return refuse("bytes of codes", bytes.len().to_string(), expected);
         }
         if let (Some(last), Some(used)) = (bytes.last(), used)
@@ -83,12 +125,20 @@ impl CodeTable {
             return refuse("last byte of codes", last.to_string(), "0 in its unused bits".into());
         }
         let padded = [bytes, &[0; PADDING]].concat();
-        let table = CodeTable { groups, codebook_size, rows, padded };
-        let too_large = table.codes().find(|&code| code as usize >= codebook_size);
-        match too_large {
-            Some(code) => refuse("code", code.to_string(), format!("0..{codebook_size}")),
-            None => Ok(table),
+        let table = CodeTable { groups, codebook_size, bands, rows, padded };
+        for row in 0..rows {
+            let below = bands.codewords(row as u32, codebook_size);
+            if let Some(code) = table.row(row).find(|&code| code as usize >= below) {
+                return refuse("code", code.to_string(), format!("0..{below}"));
+            }
         }
+        Ok(table)
+    }
+
+    /// The first bit of a row, and the bits of each of its codes.
+    #[inline(always)]
+    fn place(&self, row: usize) -> (usize, usize) {
+        place(self.bands, self.rows, self.groups, self.codebook_size, row)
     }
 
     /// The packed codes.
@@ -112,9 +162,17 @@ impl CodeTable {
     #[track_caller]
     pub fn row(&self, row: usize) -> impl ExactSizeIterator<Item = u32> + '_ {
         assert!(row < self.rows, "row {row} of {}", self.rows);
-        let bits = bits(self.codebook_size) as usize;
-        let first = row * self.groups * bits;
-        (0..self.groups).map(move |g| {
+        self.codes_from(row, 0..self.groups)
+    }
+
+    #[inline(always)]
+    fn codes_from(
+        &self,
+        row: usize,
+        groups: std::ops::Range<usize>,
+    ) -> impl ExactSizeIterator<Item = u32> + '_ {
+        let (first, bits) = self.place(row);
+        groups.map(move |g| {
             let at = first + g * bits;
             let word =
                 u32::from_le_bytes(self.padded[at / 8..][..4].try_into().expect("four bytes"));
@@ -122,14 +180,16 @@ impl CodeTable {
         })
     }
 
-    /// Writes the codes of one row, as [`row`](CodeTable::row) gives them.
+    /// Writes the codes of one row from group `start` on, as [`row`](CodeTable::row) gives them.
     #[inline(always)]
-    pub(crate) fn unpack_row(&self, row: usize, codes: &mut [u32]) {
-        if bits(self.codebook_size) == 8 {
-            let bytes = &self.padded[row * self.groups..][..self.groups];
+    pub(crate) fn unpack_codes(&self, row: usize, start: usize, codes: &mut [u32]) {
+        let (first, bits) = self.place(row);
+        if bits == 8 && first % 8 == 0 {
+            let bytes = &self.padded[first / 8 + start..][..codes.len()];
             codes.iter_mut().zip(bytes).for_each(|(code, &byte)| *code = u32::from(byte));
         } else {
-            codes.iter_mut().zip(self.row(row)).for_each(|(code, unpacked)| *code = unpacked);
+            let unpacked = self.codes_from(row, start..start + codes.len());
+            codes.iter_mut().zip(unpacked).for_each(|(code, unpacked)| *code = unpacked);
         }
     }
 
@@ -146,6 +206,11 @@ impl CodeTable {
     /// K
     pub fn codebook_size(&self) -> usize {
         self.codebook_size
+    }
+
+    /// The bands of rows with fewer codewords.
+    pub fn bands(&self) -> Bands {
+        self.bands
     }
 
     /// How many of all D K codewords at least one row uses.
@@ -170,6 +235,29 @@ impl CodeTable {
     }
 }
 
+/// The first bit of a row among the codes of a table of `rows`, and the bits of each of its codes.
+#[inline(always)]
+pub(super) fn place(
+    bands: Bands,
+    rows: usize,
+    groups: usize,
+    codebook_size: usize,
+    row: usize,
+) -> (usize, usize) {
+    if bands.is_empty() {
+        let bits = bits(codebook_size) as usize;
+        return (row * groups * bits, bits);
+    }
+    let mut before = 0;
+    for (rows, bits) in bands.parts(rows, codebook_size) {
+        if row < rows.end {
+            return (before + (row - rows.start) * groups * bits, bits);
+        }
+        before += rows.len() * groups * bits;
+    }
+    unreachable!("row {row} of {rows}")
+}
+
 fn check_sizes(groups: usize, codebook_size: usize) -> Result<()> {
     let refuse = |name, value: usize, expected: &str| {
         Err(Error::Config { name, value: value.to_string(), expected: expected.into() })
@@ -186,6 +274,7 @@ fn check_sizes(groups: usize, codebook_size: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pq::bits;
 
     #[test]
     fn every_width_of_code_survives_packing() {
@@ -196,12 +285,13 @@ mod tests {
             assert_eq!(table.unpack(), codes);
             for (i, codes) in codes.chunks(7).enumerate() {
                 let mut row = [0; 7];
-                table.unpack_row(i, &mut row);
+                let (left, right) = row.split_at_mut(3);
+                table.unpack_codes(i, 0, left);
+                table.unpack_codes(i, 3, right);
                 assert_eq!(row, codes);
             }
             assert_eq!(CodeTable::from_bytes(table.bytes(), 3, 7, codebook_size).unwrap(), table);
         }
-        assert_eq!([2, 3, 32, 33, 65536].map(bits), [1, 2, 5, 6, 16]);
     }
 
     #[test]

@@ -1,21 +1,27 @@
 //! The file of a compact table: `codes` and `values` in safetensors, the settings in its metadata.
 
+use super::bands::{Bands, CODEBOOK_SIZES, bits};
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
-use super::config::{CODEBOOK_SIZES, DpqConfig, Form, bits};
+use super::config::{DpqConfig, Form};
+use super::names::Names;
 use crate::error::{Error, Result};
 use crate::io::{StoredTensor, read, tensors_from_bytes, tensors_to_bytes, write_whole};
 use crate::real::Real;
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
 /// The value of `format` in the metadata.
-const FORMAT: &str = "dpq compact embedding 1";
+const FORMAT: &str = "dpq compact embedding 2";
+
+/// Of files without additive groups, bands and the newer settings.
+const FORMAT_1: &str = "dpq compact embedding 1";
 
 /// The most bytes that the header of such a file takes: a reader need not believe in more.
-const HEADER_BYTES: u64 = 1 << 16;
+pub(super) const HEADER_BYTES: u64 = 1 << 16;
 
 impl<T: Real> CompactEmbedding<T> {
     /// Writes the file, whole or not at all, with the values in the table's own precision. Equal
@@ -30,10 +36,15 @@ impl<T: Real> CompactEmbedding<T> {
     /// What [`save`](Self::save) writes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let (config, codes) = (self.config(), self.codes());
-        let tensors = BTreeMap::from([
+        let mut tensors = BTreeMap::from([
             ("codes".into(), StoredTensor::from_bytes(codes.bytes())),
             ("values".into(), StoredTensor::from_tensor(self.values())),
         ]);
+        if let Some(names) = self.names() {
+            tensors.insert("names".into(), StoredTensor::from_bytes(names.text().as_bytes()));
+        }
+        let moving_average =
+            config.moving_average.map_or("none".into(), |settings| settings.to_string());
         let metadata = [
             ("format", FORMAT.to_string()),
             ("form", if config.form == Form::Sx { "sx" } else { "vq" }.to_string()),
@@ -42,9 +53,14 @@ impl<T: Real> CompactEmbedding<T> {
             ("codebook_size", config.codebook_size.to_string()),
             ("bits", bits(config.codebook_size).to_string()),
             ("shared", config.shared.to_string()),
+            ("additive", config.additive.to_string()),
+            ("bands", config.bands.to_string()),
             ("batch_norm", config.batch_norm.to_string()),
+            ("score", config.score.to_string()),
             ("temperature", config.temperature.to_string()),
+            ("sampling", config.sampling.to_string()),
             ("beta", config.beta.to_string()),
+            ("moving_average", moving_average),
         ];
         tensors_to_bytes(&tensors, &metadata.each_ref().map(|(key, value)| (*key, value.as_str())))
     }
@@ -59,6 +75,19 @@ impl<T: Real> CompactEmbedding<T> {
         parse(path, &read(path)?)
     }
 
+    /// The bytes of its file, part by part.
+    pub fn sizes(&self) -> CompactSizes {
+        let codes = self.codes().bytes().len();
+        let values = self.bytes() - codes;
+        let names = self.names().map_or(0, |names| names.text().len());
+        CompactSizes {
+            header: self.to_bytes().len() - codes - values - names,
+            codes,
+            values,
+            names,
+        }
+    }
+
     /// The same from the bytes of such a file, which errors call `bytes`.
     ///
     /// # Errors
@@ -68,116 +97,169 @@ impl<T: Real> CompactEmbedding<T> {
     }
 }
 
+/// The bytes of a compact table's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactSizes {
+    /// Settings, and where the rest stands.
+    pub header: usize,
+    /// The packed codes: D ceil(log2 K) bits a row, by the K of its band.
+    pub codes: usize,
+    /// The codewords: G K s numbers.
+    pub values: usize,
+    /// The names of rows, if it has them.
+    pub names: usize,
+}
+
+impl CompactSizes {
+    /// The bytes of the file.
+    pub fn total(&self) -> usize {
+        self.header + self.codes + self.values + self.names
+    }
+}
+
+/// A line for each part and one for their sum.
+impl fmt::Display for CompactSizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CompactSizes { header, codes, values, names } = *self;
+        let parts = [("codes", codes), ("codewords", values), ("names", names), ("header", header)];
+        for (name, bytes) in parts {
+            writeln!(f, "{name:<10} {bytes:>12} bytes")?;
+        }
+        write!(f, "{:<10} {:>12} bytes", "file", self.total())
+    }
+}
+
 fn parse<T: Real>(path: &Path, bytes: &[u8]) -> Result<CompactEmbedding<T>> {
-    let misfit = |found| Error::File {
-        path: path.to_path_buf(),
-        found,
-        expected: "a compact embedding".into(),
-    };
     let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
     if header > HEADER_BYTES {
-        return Err(misfit(format!("a header of {header} bytes")));
+        return Err(misfit(path, format!("a header of {header} bytes")));
     }
     let (tensors, metadata) = tensors_from_bytes(path, bytes)?;
-    table(&tensors, &metadata).map_err(|fault| match fault {
-        Fault::Not(found) => misfit(found),
-        Fault::NotFinite(value) => {
-            Error::NotFinite { what: format!("{}: a value of the codebook", path.display()), value }
-        }
-    })
-}
-
-/// Why a file is not that of a compact table.
-enum Fault {
-    /// What stands there instead.
-    Not(String),
-    NotFinite(f64),
-}
-
-type Metadata = BTreeMap<String, String>;
-
-/// The table of a file. What sizes anything is checked before it does.
-fn table<T: Real>(
-    tensors: &BTreeMap<String, StoredTensor<'_>>,
-    metadata: &Metadata,
-) -> Result<CompactEmbedding<T>, Fault> {
-    if let Some(name) = tensors.keys().find(|name| !["codes", "values"].contains(&name.as_str())) {
-        return Err(not(format!("a tensor {name}")));
+    let known = |name: &&String| ["codes", "values", "names"].contains(&name.as_str());
+    if let Some(name) = tensors.keys().find(|name| !known(name)) {
+        return Err(misfit(path, format!("a tensor {name}")));
     }
-    let config = settings(metadata)?;
-    let codes = tensor(tensors, "codes", StoredTensor::to_bytes)?;
-    let DpqConfig { groups, codebook_size, shared, .. } = config;
-    let values: Tensor<T> = tensor(tensors, "values", StoredTensor::to_tensor)?;
+    let tensor =
+        |name: &str| tensors.get(name).ok_or_else(|| misfit(path, format!("no tensor {name}")));
+    let (codes, values) = (tensor("codes")?, tensor("values")?);
+    let Some(packed) = codes.to_bytes() else {
+        return Err(misfit(path, format!("codes {codes}")));
+    };
+    let (config, rows, values) = head(path, &metadata, values)?;
+    let DpqConfig { groups, codebook_size, bands, .. } = config;
+    let codes = CodeTable::from_bytes_in_bands(packed, rows, groups, codebook_size, bands);
+    let codes = codes.map_err(|fault| match fault {
+        Error::Config { name: "code", .. } => misfit(path, fault.to_string()),
+        _ => {
+            let sizes = format!("rows = {rows}, groups = {groups}");
+            misfit(path, format!("codes that do not fit {sizes}: {fault}"))
+        }
+    })?;
+    let table = CompactEmbedding::new(config, codes, values)
+        .map_err(|fault| misfit(path, fault.to_string()))?;
+    match tensors.get("names") {
+        None => Ok(table),
+        Some(stored) => table.with_names(names(path, stored, rows)?),
+    }
+}
+
+/// The settings, rows and values of a file. What sizes anything is checked before it does.
+pub(super) fn head<T: Real>(
+    path: &Path,
+    metadata: &Metadata,
+    values: &StoredTensor<'_>,
+) -> Result<(DpqConfig, usize, Tensor<T>)> {
+    let misfit = |found: String| misfit(path, found);
+    let config = settings(metadata).map_err(misfit)?;
+    let DpqConfig { groups, codebook_size, shared, additive, .. } = config;
+    let Some(values) = values.to_tensor::<T>() else {
+        return Err(misfit(format!("values {values}")));
+    };
     let expected = [if shared { 1 } else { groups }, codebook_size];
     if values.shape().len() != 3 || values.shape()[..2] != expected || values.shape()[2] == 0 {
         let shape = values.shape();
         let fields =
             format!("groups = {groups}, codebook_size = {codebook_size}, shared = {shared}");
-        return Err(not(format!("values of shape {shape:?} with {fields}")));
+        return Err(misfit(format!("values of shape {shape:?} with {fields}")));
     }
-    config.check(groups.saturating_mul(values.shape()[2])).map_err(not)?;
+    let s = values.shape()[2];
+    let width = if additive { s } else { groups.saturating_mul(s) };
+    config.check(width).map_err(|fault| misfit(fault.to_string()))?;
+    values.check_finite(|| format!("{}: a value of the codebook", path.display()))?;
 
-    let (rows, stated): (usize, u32) = (field(metadata, "rows")?, field(metadata, "bits")?);
+    let rows: usize = field(metadata, "rows").map_err(misfit)?;
+    let stated: u32 = field(metadata, "bits").map_err(misfit)?;
     if rows == 0 {
-        return Err(not("rows = 0 in its metadata"));
+        return Err(misfit("rows = 0 in its metadata".into()));
     }
     if stated != bits(codebook_size) {
         let expected = bits(codebook_size);
-        return Err(not(format!(
+        return Err(misfit(format!(
             "bits = {stated} for codebook_size = {codebook_size}: {expected}"
         )));
     }
-    let misfit = |fault: Error| match fault {
-        Error::Config { name: "code", .. } => not(fault),
-        _ => not(format!("codes that do not fit rows = {rows}, groups = {groups}: {fault}")),
-    };
-    let codes = CodeTable::from_bytes(codes, rows, groups, codebook_size).map_err(misfit)?;
-    CompactEmbedding::new(config, codes, values).map_err(|fault| match fault {
-        Error::NotFinite { value, .. } => Fault::NotFinite(value),
-        other => not(other),
-    })
+    Ok((config, rows, values))
 }
 
-fn settings(metadata: &Metadata) -> Result<DpqConfig, Fault> {
-    let format = metadata.get("format");
-    if format.map(String::as_str) != Some(FORMAT) {
-        return Err(not(format!("format {format:?} in its metadata")));
+/// The names of a file.
+pub(super) fn names(path: &Path, stored: &StoredTensor<'_>, rows: usize) -> Result<Names> {
+    let text = stored.to_bytes().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let Some(text) = text else { return Err(misfit(path, format!("names {stored}, no text"))) };
+    let names = Names::from_text(text).map_err(|fault| misfit(path, fault.to_string()))?;
+    if names.len() != rows {
+        return Err(misfit(path, format!("{} names for {rows} rows", names.len())));
+    }
+    Ok(names)
+}
+
+/// The error of a file that is not that of a compact table.
+pub(super) fn misfit(path: &Path, found: String) -> Error {
+    Error::File { path: path.to_path_buf(), found, expected: "a compact embedding".into() }
+}
+
+type Metadata = BTreeMap<String, String>;
+
+fn settings(metadata: &Metadata) -> Result<DpqConfig, String> {
+    let format = metadata.get("format").map(String::as_str);
+    if ![Some(FORMAT), Some(FORMAT_1)].contains(&format) {
+        return Err(format!("format {format:?} in its metadata"));
     }
     let codebook_size: usize = field(metadata, "codebook_size")?;
     if !CODEBOOK_SIZES.contains(&codebook_size) {
-        return Err(not(format!("codebook_size = {codebook_size} in its metadata")));
+        return Err(format!("codebook_size = {codebook_size} in its metadata"));
     }
-    Ok(DpqConfig {
-        form: match field::<String>(metadata, "form")?.as_str() {
-            "sx" => Form::Sx,
-            "vq" => Form::Vq,
-            other => return Err(not(format!("form {other:?}"))),
-        },
-        groups: field(metadata, "groups")?,
-        codebook_size,
+    let groups = field(metadata, "groups")?;
+    let form = match field::<String>(metadata, "form")?.as_str() {
+        "sx" => Form::Sx,
+        "vq" => Form::Vq,
+        other => return Err(format!("form {other:?}")),
+    };
+    let first = DpqConfig {
         shared: field(metadata, "shared")?,
         batch_norm: field(metadata, "batch_norm")?,
         temperature: field(metadata, "temperature")?,
         beta: field(metadata, "beta")?,
+        ..DpqConfig::new(form, groups, codebook_size)
+    };
+    if format == Some(FORMAT_1) {
+        return Ok(first);
+    }
+    let moving_average = match field::<String>(metadata, "moving_average")?.as_str() {
+        "none" => None,
+        _ => Some(field(metadata, "moving_average")?),
+    };
+    Ok(DpqConfig {
+        additive: field(metadata, "additive")?,
+        bands: field::<Bands>(metadata, "bands")?,
+        score: field(metadata, "score")?,
+        sampling: field(metadata, "sampling")?,
+        moving_average,
+        ..first
     })
 }
 
-/// A tensor of the file, as `read` gives it where it has the right type and axes.
-fn tensor<'a, 'b, R>(
-    tensors: &'a BTreeMap<String, StoredTensor<'b>>,
-    name: &str,
-    read: impl Fn(&'a StoredTensor<'b>) -> Option<R>,
-) -> Result<R, Fault> {
-    let stored = tensors.get(name).ok_or_else(|| not(format!("no tensor {name}")))?;
-    read(stored).ok_or_else(|| not(format!("{name} {stored}")))
-}
-
-fn field<F: FromStr>(metadata: &Metadata, name: &str) -> Result<F, Fault> {
+fn field<F: FromStr>(metadata: &Metadata, name: &str) -> Result<F, String> {
     let value = metadata.get(name);
     let parsed = value.and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| not(format!("{name} = {value:?} in its metadata")))
-}
-
-fn not(found: impl std::fmt::Display) -> Fault {
-    Fault::Not(found.to_string())
+    parsed.ok_or_else(|| format!("{name} = {value:?} in its metadata"))
 }

@@ -2,7 +2,7 @@
 
 use super::config::Form;
 use super::layer::DpqEmbedding;
-use super::score::scores;
+use super::score::{Metric, scores};
 use crate::error::Result;
 use crate::real::Real;
 use crate::tape::{Bound, Tape};
@@ -42,28 +42,39 @@ impl DpqEmbedding {
     /// [`Error::NotFinite`](crate::Error::NotFinite) if a score is NaN.
     pub fn inspect<T: Real>(&self, p: &Bound<'_, T>, ids: &[u32]) -> Result<Inspection<T>> {
         let tape = Tape::new();
-        let inputs =
-            [self.queries(), self.keys(), self.values()].map(|id| tape.constant(p[id].value()));
-        let running = self.running(p);
+        let quantizer = self.quantizer();
+        let given = quantizer.given(p, p[self.queries()], ids.len()).on(&tape);
         // With the statistics of the fused op the scores have the bits that it chose by.
-        let quantized = self.quantize(inputs, running.as_ref(), p.training, ids);
-        let statistics = if p.training { quantized.statistics } else { running };
+        let quantized = quantizer.quantize(&given, self.ids(ids), self.limits());
+        let statistics = if p.training { quantized.statistics } else { given.running.clone() };
 
-        let [queries, keys, _] = inputs;
+        let ([queries, keys, _], of_ids) = quantizer.scored(&given, self.ids(ids));
+        let rows = of_ids.as_ref().map_or(ids, |of_ids| of_ids.ids().ids);
         let config = self.config();
         let (n, groups, k) = (ids.len(), config.groups, config.codebook_size);
         let width = queries.shape()[1] / groups;
-        let q = queries.gather_rows(ids).reshape([n, groups, width]);
-        let r = scores(self.score(), q, keys).reshape([n * groups, k]);
+        let q = queries.gather_rows(rows).reshape([n, groups, width]);
+        let metric = if config.form == Form::Vq { Metric::SquaredDistance } else { Metric::Dot };
+        let r = scores(metric, q, keys).reshape([n * groups, k]);
         let rh = statistics.map_or(r, |statistics| r.normalize(&statistics));
-        let codes = rh.argmax();
-        let p = || (rh * T::from_f64(1.0 / config.temperature)).softmax();
         let by_group = |x: Tensor<T>| x.reshape([n, groups, k]);
+        let probabilities = (config.form == Form::Sx).then(|| {
+            let tau = given.temperature.map(|tau| tau.value().item());
+            let logits = rh / tau.unwrap_or(T::from_f64(config.temperature.start()));
+            by_group(match self.limits() {
+                None => logits.softmax().value(),
+                Some(limits) => {
+                    let inside = |i: usize| i % k < limits[ids[i / k / groups] as usize] as usize;
+                    let one = |i| if inside(i) { T::ONE } else { T::ZERO };
+                    logits.masked_softmax(&Tensor::from_fn([n * groups, k], one)).value()
+                }
+            })
+        });
         tape.check()?;
         Ok(Inspection {
-            codes,
+            codes: quantized.codes.to_vec(),
             scores: by_group(rh.value()),
-            probabilities: (config.form == Form::Sx).then(|| by_group(p().value())),
+            probabilities,
         })
     }
 }

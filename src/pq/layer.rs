@@ -1,22 +1,20 @@
-//! The layer that replaces an embedding table.
+//! The layer that replaces an embedding table: a table of queries and a [`Quantizer`].
 
-use super::assign::Choice;
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
-use super::config::{DpqConfig, Form};
-use super::normalization::{BATCH_NORM_RATE, Normalization, Normalizer, batch_statistics};
+use super::config::DpqConfig;
 use super::quantized::Quantized;
-use super::queries::Queries;
-use super::score::{Keys, Score};
-use super::sx::sx;
-use super::vq::vq;
+use super::quantizer::Quantizer;
 use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_table};
 use crate::error::Result;
-use crate::ops::{BatchStatistics, Ids};
+use crate::ops::Ids;
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
-use crate::tape::{Bound, Pools, Var};
-use crate::tensor::Tensor;
+use crate::tape::{Bound, Tape};
+use std::sync::Arc;
+
+/// Ids whose codes are computed together.
+const CHUNK: usize = 4096;
 
 /// An embedding that learns its own compression.
 ///
@@ -35,21 +33,17 @@ use crate::tensor::Tensor;
 /// ```
 #[derive(Clone, Debug)]
 pub struct DpqEmbedding {
-    config: DpqConfig,
+    quantizer: Quantizer,
     vocabulary: usize,
-    width: usize,
     queries: ParamId,
-    keys: ParamId,
-    /// For VQ the keys.
-    values: ParamId,
-    /// Running mean and variance of the scores.
-    statistics: Option<[ParamId; 2]>,
     padding: Option<u32>,
+    /// How many codewords each id chooses from, where not from all.
+    limits: Option<Arc<[u32]>>,
 }
 
 impl DpqEmbedding {
-    /// Adds the parameters: `query` V x d, `keys` and (SX) `values` G x K x s, all uniform in +-0.1
-    /// unless the scope says otherwise, and the statistics `score_mean`, 0, and `score_var`, 1.
+    /// Adds the parameters: `query` V x d (V x D d where groups are additive), uniform in +-0.1 unless
+    /// the scope says otherwise, and those of a [`Quantizer`].
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) if the vocabulary or the width is 0 or too large, or the
@@ -66,22 +60,13 @@ impl DpqEmbedding {
     ) -> Result<Self> {
         check_table(vocabulary, width)?;
         config.check(width)?;
-        let k = config.codebook_size;
-        let book = [config.codebooks(), k, width / config.groups];
-        let queries = scope.weight("query", [vocabulary, width], EMBEDDING_INIT);
-        let keys = scope.weight("keys", book, EMBEDDING_INIT);
-        let values = match config.form {
-            Form::Sx => scope.weight("values", book, EMBEDDING_INIT),
-            Form::Vq => keys,
-        };
-        let statistics = if config.batch_norm {
-            let mean = scope.add_statistic("score_mean", Tensor::zeros([k]));
-            Some([mean, scope.add_statistic("score_var", Tensor::full([k], T::ONE))])
-        } else {
-            None
-        };
-        let padding = None;
-        Ok(DpqEmbedding { config, vocabulary, width, queries, keys, values, statistics, padding })
+        let of_queries = config.query_width(width);
+        check_table(vocabulary, of_queries)?;
+        let queries = scope.weight("query", [vocabulary, of_queries], EMBEDDING_INIT);
+        let quantizer = Quantizer::with_bands(scope, width, config)?;
+        let limit = |id| config.bands.codewords(id as u32, config.codebook_size) as u32;
+        let limits = (!config.bands.is_empty()).then(|| (0..vocabulary).map(limit).collect());
+        Ok(DpqEmbedding { quantizer, vocabulary, queries, padding: None, limits })
     }
 
     /// Ids are `0..vocabulary()`.
@@ -91,7 +76,7 @@ impl DpqEmbedding {
 
     /// The width of a row.
     pub fn width(&self) -> usize {
-        self.width
+        self.quantizer.width()
     }
 
     /// Positions with this id get its row like any other, but take no part in the batch's statistics
@@ -109,27 +94,45 @@ impl DpqEmbedding {
 
     /// The settings.
     pub fn config(&self) -> &DpqConfig {
-        &self.config
+        self.quantizer.config()
     }
 
-    /// The query table, V x d.
+    /// The codebooks, and what training them needs.
+    pub fn quantizer(&self) -> &Quantizer {
+        &self.quantizer
+    }
+
+    /// The query table, V x d, or V x D d where groups are additive.
     pub fn queries(&self) -> ParamId {
         self.queries
     }
 
     /// The key codebook, G x K x s.
     pub fn keys(&self) -> ParamId {
-        self.keys
+        self.quantizer.keys()
     }
 
     /// The value codebook, G x K x s; for VQ the key codebook.
     pub fn values(&self) -> ParamId {
-        self.values
+        self.quantizer.values()
     }
 
     /// The running mean and variance of the scores, where they are batch-normalised.
     pub fn statistics(&self) -> Option<[ParamId; 2]> {
-        self.statistics
+        self.quantizer.statistics()
+    }
+
+    /// The rows of `ids` with their codes: what [`forward`](Embedding::forward) gives, and more.
+    pub fn look_up<'t, T: Real>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Quantized<'t, T> {
+        self.quantizer.quantize_rows(p, p[self.queries], self.ids(ids), self.limits())
+    }
+
+    pub(super) fn ids<'i>(&self, ids: &'i [u32]) -> Ids<'i> {
+        Ids { ids, padding: self.padding }
+    }
+
+    pub(super) fn limits(&self) -> Option<&[u32]> {
+        self.limits.as_deref()
     }
 
     /// The codes of every id, by the statistics that evaluation uses.
@@ -137,18 +140,14 @@ impl DpqEmbedding {
     /// # Errors
     /// [`Error::NotFinite`](crate::Error::NotFinite) if a score is NaN.
     pub fn codes<T: Real>(&self, params: &Params<T>) -> Result<CodeTable> {
-        let pools = Pools::default();
-        let keys = Keys::new(&pools.values, self.score(), params.get(self.keys));
-        let statistics = self
-            .statistics
-            .map(|[m, v]| batch_statistics(params.get(m).clone(), params.get(v).clone()));
-        let normalizer = Normalizer::new(&pools.values, keys.sizes().size, statistics.as_ref());
-        let queries = Queries::new(params.get(self.queries), None, self.config.groups);
-        let mut codes = vec![0; self.vocabulary * self.config.groups];
-        let choice = Choice::new(queries, &keys, &normalizer);
-        choice.choose(&pools.values, &mut codes);
-        choice.check()?;
-        Ok(CodeTable::pack(&codes, self.config.groups, self.config.codebook_size))
+        let DpqConfig { groups, codebook_size, bands, .. } = *self.config();
+        let ids: Vec<u32> = (0..self.vocabulary).map(|id| id as u32).collect();
+        let mut codes = Vec::with_capacity(self.vocabulary * groups);
+        let mut tape = Tape::new();
+        for ids in ids.chunks(CHUNK) {
+            codes.extend(tape.value(params, |p| self.look_up(p, ids).codes.to_vec())?);
+        }
+        Ok(CodeTable::pack_in_bands(&codes, groups, codebook_size, bands))
     }
 
     /// The compressed table: the codes of every id, and the values.
@@ -156,40 +155,8 @@ impl DpqEmbedding {
     /// # Errors
     /// [`Error::NotFinite`](crate::Error::NotFinite) if a score or a value is not finite.
     pub fn to_compact<T: Real>(&self, params: &Params<T>) -> Result<CompactEmbedding<T>> {
-        CompactEmbedding::new(self.config, self.codes(params)?, params.get(self.values).deep_copy())
-    }
-
-    pub(super) fn score(&self) -> Score {
-        match self.config.form {
-            Form::Sx => Score::Dot,
-            Form::Vq => Score::SquaredDistance,
-        }
-    }
-
-    /// The running statistics in a pass, where scores are batch-normalised.
-    pub(super) fn running<T: Real>(&self, p: &Bound<'_, T>) -> Option<BatchStatistics<T>> {
-        self.statistics.map(|[m, v]| batch_statistics(p[m].value(), p[v].value()))
-    }
-
-    /// The fused op on queries, keys and values: in training the scores are normalised by the batch's
-    /// statistics, in evaluation by the running ones.
-    pub(super) fn quantize<'t, T: Real>(
-        &self,
-        [queries, keys, values]: [Var<'t, T>; 3],
-        running: Option<&BatchStatistics<T>>,
-        training: bool,
-        ids: &[u32],
-    ) -> Quantized<'t, T> {
-        let normalization = match running {
-            None => Normalization::Off,
-            Some(_) if training => Normalization::Batch,
-            Some(running) => Normalization::Running(running),
-        };
-        let ids = Ids { ids, padding: self.padding };
-        match self.config.form {
-            Form::Sx => sx(&self.config, normalization, queries, ids, keys, values),
-            Form::Vq => vq(&self.config, normalization, queries, ids, keys),
-        }
+        let values = params.get(self.values()).deep_copy();
+        CompactEmbedding::new(*self.config(), self.codes(params)?, values)
     }
 }
 
@@ -199,23 +166,18 @@ impl<T: Real> Embedding<T> for DpqEmbedding {
     }
 
     fn width(&self) -> usize {
-        self.width
+        self.quantizer.width()
     }
 
     /// In training the scores are normalised by the batch's statistics, towards which the running
     /// ones then move; in evaluation by the running ones.
     fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T> {
-        let inputs = [self.queries, self.keys, self.values].map(|id| p[id]);
-        let Quantized { rows, regulariser, statistics } =
-            self.quantize(inputs, self.running(p).as_ref(), p.training, ids);
-        if let (Some([m, v]), Some(BatchStatistics { mean, var, .. })) =
-            (self.statistics, statistics)
-        {
-            let rate = T::from_f64(BATCH_NORM_RATE);
-            p.tape.move_statistic(m, mean, rate);
-            p.tape.move_statistic(v, var, rate);
-        }
+        let Quantized { rows, regulariser, .. } = self.look_up(p, ids);
         Embedded { rows, regulariser }
+    }
+
+    fn update(&self, params: &mut Params<T>) -> Result<()> {
+        self.quantizer.update(params)
     }
 }
 
@@ -224,7 +186,7 @@ mod tests {
     use super::*;
     use crate::init::Init;
     use crate::kernels::dispatch::levels::assert_agree;
-    use crate::tape::Tape;
+    use crate::tensor::Tensor;
 
     #[test]
     fn both_forms_agree_at_every_instruction_set() {

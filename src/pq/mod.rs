@@ -44,6 +44,7 @@
 //!
 //! Read [`composed`] for the two forms in primitive ops, then [`mod@sx`] and [`mod@vq`] for the fused ones.
 
+mod bands;
 mod config;
 mod codebook;
 mod queries;
@@ -52,26 +53,40 @@ mod normalization;
 mod score;
 mod statistics;
 mod quantized;
+mod additive;
 pub mod composed;
 mod assign;
 pub mod sx;
 pub mod vq;
+mod names;
 pub mod compact;
 #[cfg(feature = "io")]
 mod compact_file;
+#[cfg(feature = "io")]
+mod compact_reader;
+mod averages;
+mod dot_scores;
+mod quantizer;
 mod layer;
 mod inspection;
 mod random_codes;
 #[cfg(feature = "proptest")]
 mod cases;
 
+pub use bands::{Band, Bands, bits};
 #[cfg(feature = "proptest")]
 pub use cases::cases;
-pub use config::{DpqConfig, Form, bits};
+#[cfg(feature = "io")]
+pub use compact_file::CompactSizes;
+#[cfg(feature = "io")]
+pub use compact_reader::CompactReader;
+pub use config::{DpqConfig, Form, MovingAverage, Score, Temperature};
 pub use inspection::Inspection;
 pub use layer::DpqEmbedding;
+pub use names::Names;
 pub use normalization::{BATCH_NORM_EPS, BATCH_NORM_RATE, Normalization};
-pub use quantized::Quantized;
+pub use quantized::{Codes, Options, Quantized};
+pub use quantizer::Quantizer;
 pub use random_codes::RandomCodes;
-pub use sx::sx;
-pub use vq::vq;
+pub use sx::{sx, sx_with};
+pub use vq::{vq, vq_with};

@@ -25,9 +25,9 @@ use crate::tensor::{Buffer, Pool, Tensor};
 use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
 
-/// How a codeword is scored.
+/// How a codeword is scored by these kernels; other scores are brought to one of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Score {
+pub(crate) enum Metric {
     /// < q, C >
     Dot,
     /// -||q - C||^2
@@ -37,7 +37,7 @@ pub(crate) enum Score {
 /// Key codebooks, as they are scored.
 pub(crate) struct Keys<T: Real> {
     /// How.
-    pub(crate) score: Score,
+    pub(crate) metric: Metric,
     /// The codewords; of squared distances less their centre.
     columns: Columns<T>,
     /// What a codebook was moved by, G x s: of squared distances only, as what follows.
@@ -50,10 +50,10 @@ pub(crate) struct Keys<T: Real> {
 
 impl<T: Real> Keys<T> {
     /// Codewords G x K x s.
-    pub(crate) fn new(pool: &Pool<T>, score: Score, codewords: &Tensor<T>) -> Self {
+    pub(crate) fn new(pool: &Pool<T>, metric: Metric, codewords: &Tensor<T>) -> Self {
         let mut columns = Columns::new(pool, codewords);
         let Sizes { books, size, width } = columns.sizes;
-        let books = if score == Score::SquaredDistance { books } else { 0 };
+        let books = if metric == Metric::SquaredDistance { books } else { 0 };
         let (mut centres, mut squares) = (pool.take(books * width), pool.take(books * size));
         let of_books = (chunks(&mut centres, width), chunks(&mut squares, size));
         let work = (chunks(columns.data_mut(books), size * width), of_books);
@@ -62,7 +62,7 @@ impl<T: Real> Keys<T> {
             dispatch!(|simd| squared_norms(simd, columns, squares));
         });
         let moved = centres.iter().any(|&centre| centre != T::ZERO);
-        Keys { score, columns, centres, moved, squares }
+        Keys { metric, columns, centres, moved, squares }
     }
 
     /// G, K and s.
@@ -101,9 +101,9 @@ impl<T: Real> Keys<T> {
         mut finish: impl FnMut(usize, T::Wide<S>) -> T::Wide<S>,
     ) {
         let columns = self.columns.of(g);
-        match self.score {
-            Score::Dot => panel::product_with::<S, T, true>(simd, columns, queries, out, finish),
-            Score::SquaredDistance => {
+        match self.metric {
+            Metric::Dot => panel::product_with::<S, T, true>(simd, columns, queries, out, finish),
+            Metric::SquaredDistance => {
                 let mut norms = T::Wide::<S>::splat(simd, T::ZERO);
                 if self.moved {
                     for (part, &centre) in queries.chunks_exact_mut(T::LANES).zip(self.centre(g)) {
@@ -146,22 +146,22 @@ impl<T: Real> Keys<T> {
         let mut keys = pool.take(columns.len());
         let columns = keys.chunks_exact_mut(k).zip(columns.chunks_exact(k));
         for (t, (keys, column)) in columns.enumerate() {
-            let centre = match self.score {
-                Score::Dot => 0.0,
-                Score::SquaredDistance => queries.centre[t].to_f64() - self.centre(g)[t].to_f64(),
+            let centre = match self.metric {
+                Metric::Dot => 0.0,
+                Metric::SquaredDistance => queries.centre[t].to_f64() - self.centre(g)[t].to_f64(),
             };
             keys.iter_mut().zip(column).for_each(|(key, &c)| *key = c.to_f64() - centre);
         }
         let mut row = pool.take(k);
         dispatch!(|simd| quadratic_forms(simd, &queries.covariance, &keys, &mut row, variances));
-        match self.score {
-            Score::Dot => {
+        match self.metric {
+            Metric::Dot => {
                 means.fill(0.0);
                 for (keys, mean) in keys.chunks_exact(k).zip(&*queries.mean) {
                     means.iter_mut().zip(keys).for_each(|(m, c)| *m += mean * c);
                 }
             }
-            Score::SquaredDistance => {
+            Metric::SquaredDistance => {
                 means.fill(-queries.mean_of_b);
                 variances.iter_mut().for_each(|v| *v = 4.0 * *v + queries.variance_of_b);
                 for (t, keys) in keys.chunks_exact(k).enumerate() {
@@ -249,7 +249,7 @@ fn quadratic_forms<S: Simd>(_: S, m: &[f64], columns: &[f64], row: &mut [f64], o
 }
 
 /// r\[i, g, j\], the scores of n x D x s queries against a G x K x s codebook.
-pub(crate) fn scores<'t, T: Real>(kind: Score, q: Var<'t, T>, codebook: Var<'t, T>) -> Var<'t, T> {
+pub(crate) fn scores<'t, T: Real>(kind: Metric, q: Var<'t, T>, codebook: Var<'t, T>) -> Var<'t, T> {
     let (tape, qv) = (q.tape(), q.value());
     let [n, groups, s] = qv.shape()[..] else {
         panic!("queries of shape {:?}, not n x D x s", qv.shape())
@@ -297,7 +297,7 @@ pub(super) fn score_part<S: Simd, T: Real>(
 }
 
 struct Scores {
-    kind: Score,
+    kind: Metric,
 }
 impl<T: Real> Op<T> for Scores {
     fn backward(&self, ctx: &mut Context<'_, T>) {
@@ -316,8 +316,8 @@ impl<T: Real> Op<T> for Scores {
                 let (c, dc) = (&codebook.data()[at..][..s], &mut dc.data_mut()[at..][..s]);
                 for t in 0..s {
                     let (by_q, by_c) = match self.kind {
-                        Score::Dot => (dr * c[t], dr * q[t]),
-                        Score::SquaredDistance => {
+                        Metric::Dot => (dr * c[t], dr * q[t]),
+                        Metric::SquaredDistance => {
                             (two * dr * (c[t] - q[t]), two * dr * (q[t] - c[t]))
                         }
                     };
@@ -344,10 +344,10 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
     };
     vec![
         Case::new("scores, dot", inputs(), |(q, c)| {
-            gradcheck([q, c], |[q, c]| scores(Score::Dot, q, c))
+            gradcheck([q, c], |[q, c]| scores(Metric::Dot, q, c))
         }),
         Case::new("scores, squared distance", inputs(), |(q, c)| {
-            gradcheck([q, c], |[q, c]| scores(Score::SquaredDistance, q, c))
+            gradcheck([q, c], |[q, c]| scores(Metric::SquaredDistance, q, c))
         }),
     ]
 }

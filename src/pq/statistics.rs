@@ -16,7 +16,7 @@
 
 use super::normalization::batch_statistics;
 use super::queries::{BLOCK, PIECES, Queries};
-use super::score::{GroupMoments, Keys, Score, score_part};
+use super::score::{GroupMoments, Keys, Metric, score_part};
 use crate::kernels::dispatch::dispatch;
 use crate::kernels::elementwise::{add, scale};
 use crate::kernels::panel::{self, Panels};
@@ -111,7 +111,7 @@ impl<T: Real> Pass<'_, T> {
             filled.iter_mut().enumerate().for_each(|(i, x)| *x = f(i));
             filled
         };
-        let squares = self.keys.score == Score::SquaredDistance;
+        let squares = self.keys.metric == Metric::SquaredDistance;
         GroupMoments {
             centre,
             mean: fill(s, &|t| centre[t].to_f64() + mean(one, t)),
@@ -135,7 +135,7 @@ impl<T: Real> Pass<'_, T> {
 
     /// How long the x is whose products with itself are summed: (q', 1), or (q', b, 1) where b counts.
     fn moment_width(self) -> usize {
-        self.queries.group_width() + if self.keys.score == Score::SquaredDistance { 2 } else { 1 }
+        self.queries.group_width() + if self.keys.metric == Metric::SquaredDistance { 2 } else { 1 }
     }
 
     /// For every group the sum over tokens of x x^T, on and below the diagonal.
@@ -290,7 +290,7 @@ mod tests {
         // The last shape is wide with a tiny codebook: the scores are added up.
         for (groups, s, k) in [(3, 4, 5), (2, 9, 20), (1, 13, 2)] {
             for (shared, score) in
-                [(false, Score::Dot), (true, Score::Dot), (false, Score::SquaredDistance)]
+                [(false, Metric::Dot), (true, Metric::Dot), (false, Metric::SquaredDistance)]
             {
                 let table = wave(&[200, groups * s], 0.71);
                 let ids: Vec<u32> = (0..300).map(|i| i * i % 200).collect();
@@ -323,7 +323,7 @@ mod tests {
         let codewords = Tensor::from_fn([1, 16, 8], |i| 100.0 + ((i as f32) * 1.3).cos());
         let ids: Vec<u32> = (0..256).collect();
         let distinct = Distinct::new(&tape, (&ids).into(), 256);
-        for score in [Score::Dot, Score::SquaredDistance] {
+        for score in [Metric::Dot, Metric::SquaredDistance] {
             let keys = Keys::new(&tape.pools().values, score, &codewords);
             let queries = Queries::new(&table, Some(&distinct.ids), 1);
             let (found, _) = statistics(tape.pools(), queries, &distinct, &keys);

@@ -29,9 +29,9 @@ use super::codebook::Sizes;
 use super::composed;
 use super::config::DpqConfig;
 use super::normalization::Normalization;
-use super::quantized::{Quantized, assert_shapes};
+use super::quantized::{Codes, Options, Quantized, assert_shapes};
 use super::queries::{PIECES, Queries};
-use super::score::Score;
+use super::score::Metric;
 use crate::kernels::codewords;
 use crate::kernels::dispatch::dispatch;
 use crate::kernels::elementwise::add;
@@ -43,6 +43,7 @@ use crate::tape::{Context, Op, Pools, Var};
 use crate::tensor::{Buffer, Tensor};
 use fearless_simd::Simd;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The centroid form for `ids` of the V x d table `queries`, one codebook G x K x s.
 ///
@@ -61,13 +62,31 @@ pub fn vq<'t, 'i, T: Real>(
     ids: impl Into<Ids<'i>>,
     codebook: Var<'t, T>,
 ) -> Quantized<'t, T> {
+    vq_with(config, normalization, queries, ids, codebook, Options::default())
+}
+
+/// [`vq`] with options.
+///
+/// # Panics
+/// If the shapes do not fit the configuration, or the options not the queries.
+#[track_caller]
+pub fn vq_with<'t, 'i, T: Real>(
+    config: &DpqConfig,
+    normalization: Normalization<'_, T>,
+    queries: Var<'t, T>,
+    ids: impl Into<Ids<'i>>,
+    codebook: Var<'t, T>,
+    options: Options<'_, 't, T>,
+) -> Quantized<'t, T> {
     let (tape, ids) = (queries.tape(), ids.into());
     // Here and not further in, where the caller's line is not known any more.
-    assert_shapes("vq", config, normalization, &queries.value(), &[&codebook.value()]);
-    let form =
-        |normalization: Normalization<'_, T>, q| composed::vq(config, normalization, q, codebook).0;
-    let composed = || composed::of_ids(normalization, queries, ids, form);
-    tape.fused(composed, || forward(config, normalization, queries, ids, codebook))
+    let (table, books) = (queries.value(), [&codebook.value()]);
+    assert_shapes("vq", config, normalization, (&table, ids.ids.len()), &books, options);
+    let form = |normalization: Normalization<'_, T>, q, options: Options<'_, 't, T>| {
+        composed::vq_with(config, normalization, q, codebook, options)
+    };
+    let composed = || composed::of_ids(normalization, queries, ids, options, form);
+    tape.fused(composed, || forward(config, normalization, queries, ids, codebook, options))
 }
 
 fn forward<'t, T: Real>(
@@ -76,11 +95,12 @@ fn forward<'t, T: Real>(
     queries: Var<'t, T>,
     ids: Ids<'_>,
     codebook: Var<'t, T>,
+    options: Options<'_, 't, T>,
 ) -> Quantized<'t, T> {
     let (tape, table, codewords) = (queries.tape(), queries.value(), codebook.value());
     let (groups, pools) = (config.groups, tape.pools());
-    let score = Score::SquaredDistance;
-    let scored = Scored::new(tape, score, normalization, groups, &table, ids, &codewords);
+    let (metric, limits) = (Metric::SquaredDistance, options.limits);
+    let scored = Scored::new(tape, metric, normalization, groups, &table, ids, &codewords, limits);
     let mut codes = scored.distinct.room(&pools.ids, scored.distinct.ids.len(), groups);
     let choice = scored.choice(&table, groups);
     let pull = Pull { distinct: &scored.distinct, table: &table, codewords: &codewords };
@@ -91,12 +111,15 @@ fn forward<'t, T: Real>(
         tape.fail(fault);
         y.data_mut().fill(T::NAN);
     }
-    let op = Vq { beta: config.beta, distinct: scored.distinct, pulls };
+    let codes = Codes::new(Arc::new(codes), Some(scored.distinct.slots.clone()), groups);
+    let (beta, of_codebook) = (config.beta, if options.still_codebook { 0.0 } else { 1.0 });
+    let op = Vq { beta, of_codebook, distinct: scored.distinct, pulls };
     let squares = op.pulls[codewords.data().len()].to_f64();
-    let regulariser = (1.0 + config.beta) * squares / op.elements(&table);
+    let regulariser = (of_codebook + beta) * squares / op.elements(&table);
     let regulariser = Tensor::scalar(T::from_f64(regulariser));
     let [rows, regulariser] = tape.record(op, &[queries, codebook], [y, regulariser]);
-    Quantized { rows, regulariser: Some(regulariser), statistics: scored.statistics }
+    let regulariser = (of_codebook + beta > 0.0).then_some(regulariser);
+    Quantized { rows, codes, regulariser, statistics: scored.statistics }
 }
 
 /// C - q of rows of the table and the codewords that they choose.
@@ -164,6 +187,8 @@ const CHUNK: usize = 64;
 
 struct Vq<T: Real> {
     beta: f64,
+    /// The weight of the codebook term, 1 or 0.
+    of_codebook: f64,
     distinct: Distinct,
     /// The sums of [`Pull::choose_and_sum`].
     pulls: Buffer<T>,
@@ -185,7 +210,7 @@ impl<T: Real> Op<T> for Vq<T> {
             }
         });
         ctx.add_rows(0, self.distinct.live().to_vec().into(), Tensor::from_buffer([u, d], dq));
-        if ctx.output_grad(1).is_some() {
+        if ctx.output_grad(1).is_some() && self.of_codebook > 0.0 {
             let mut dc = ctx.uninit(codewords.shape());
             let pulls = dc.data_mut().iter_mut().zip(&*self.pulls);
             pulls.for_each(|(dc, &pull)| *dc = T::from_f64(rate) * pull);

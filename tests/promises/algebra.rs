@@ -5,7 +5,7 @@
 
 use approx::assert_abs_diff_eq;
 use dpq::nn::Lstm;
-use dpq::pq::{Form, Normalization, composed, sx, vq};
+use dpq::pq::{Form, Normalization, Temperature, sx, vq};
 use dpq::{DpqConfig, Init, Params, Real, Tape, Tensor, rng};
 
 const VOCABULARY: usize = 40;
@@ -21,8 +21,16 @@ fn configs() -> Vec<DpqConfig> {
     for form in [Form::Sx, Form::Vq] {
         for shared in [false, true] {
             for batch_norm in [false, true] {
-                let base = DpqConfig { form, shared, batch_norm, ..DpqConfig::sx(GROUPS, K) };
-                all.push(DpqConfig { temperature: 0.8, beta: 0.3, ..base });
+                let base = DpqConfig { shared, batch_norm, ..DpqConfig::new(form, GROUPS, K) };
+                all.push(DpqConfig {
+                    temperature: if form == Form::Sx {
+                        Temperature::Fixed(0.8)
+                    } else {
+                        base.temperature
+                    },
+                    beta: 0.3,
+                    ..base
+                });
             }
         }
     }
@@ -65,22 +73,16 @@ fn pass<T: Real>(
     let leaves = inputs.map(|x| tape.leaf(x));
     let [queries, keys, values] = leaves;
     let normalization = if config.batch_norm { Normalization::Batch } else { Normalization::Off };
-    let looked_up = queries.gather_rows(ids);
-    let (quantized, codes) = match config.form {
-        Form::Sx => (
-            sx(config, normalization, queries, ids, keys, values),
-            composed::sx(config, normalization, looked_up, keys, values).1,
-        ),
-        Form::Vq => (
-            vq(config, normalization, queries, ids, keys),
-            composed::vq(config, normalization, looked_up, keys).1,
-        ),
+    let quantized = match config.form {
+        Form::Sx => sx(config, normalization, queries, ids, keys, values),
+        Form::Vq => vq(config, normalization, queries, ids, keys),
     };
     let regulariser = quantized.regulariser.expect("beta is not 0");
     let seeds =
         [(quantized.rows, of_rows), (regulariser, Tensor::scalar(T::from_f64(of_regulariser)))];
     let grads = tape.backward_from(&seeds).unwrap();
     tape.check().expect("no fault");
+    let codes = quantized.codes.to_vec();
     Pass { rows: quantized.rows.value(), codes, grads: leaves.map(|x| grads.dense(x)) }
 }
 

@@ -2,7 +2,7 @@
 //! never a panic, never a silent number.
 
 use dpq::data::Corpus;
-use dpq::pq::{Form, RandomCodes};
+use dpq::pq::{Form, RandomCodes, Temperature};
 use dpq::{DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Init, Params, Tape, Tensor};
 use std::path::Path;
 
@@ -20,11 +20,11 @@ fn refused(config: DpqConfig) -> String {
 #[test]
 fn settings_that_cannot_be_are_named_with_their_value_and_what_is_expected() {
     for form in [Form::Sx, Form::Vq] {
-        let sound = DpqConfig { form, ..DpqConfig::sx(3, 4) };
+        let sound = DpqConfig::new(form, 3, 4);
         assert!(sound.check(12).is_ok());
         let codebook_size = |codebook_size| DpqConfig { codebook_size, ..sound };
         let groups = |groups| DpqConfig { groups, ..sound };
-        let temperature = |temperature| DpqConfig { temperature, ..sound };
+        let temperature = |tau| DpqConfig { temperature: Temperature::Fixed(tau), ..sound };
         let beta = |beta| DpqConfig { beta, ..sound };
         let cases = [
             (codebook_size(0), "codebook size = 0: expected 2 to 65536"),

@@ -138,7 +138,7 @@ fn other_readers_find_packed_codes_values_and_the_settings() {
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let metadata = header.metadata().as_ref().unwrap();
         let expected = [
-            ("format", "dpq compact embedding 1"),
+            ("format", "dpq compact embedding 2"),
             ("form", if config.form == dpq::pq::Form::Sx { "sx" } else { "vq" }),
             ("rows", "37"),
             ("groups", "4"),
@@ -148,6 +148,11 @@ fn other_readers_find_packed_codes_values_and_the_settings() {
             ("batch_norm", if config.batch_norm { "true" } else { "false" }),
             ("temperature", "1"),
             ("beta", "0"),
+            ("additive", "false"),
+            ("bands", "none"),
+            ("score", if config.form == dpq::pq::Form::Sx { "dot" } else { "squared-distance" }),
+            ("sampling", "false"),
+            ("moving_average", "none"),
         ];
         for (name, value) in expected {
             assert_eq!(metadata[name], value, "{name}");
@@ -234,7 +239,7 @@ fn metadata_that_contradict_the_tensors_or_themselves_are_refused() {
     let shared = exported(configs()[2]);
     for good in [&separate, &shared] {
         let cases = [
-            ("format", "dpq compact embedding 2", "format Some(\"dpq compact embedding 2\")"),
+            ("format", "dpq compact embedding 3", "format Some(\"dpq compact embedding 3\")"),
             ("form", "pq", "form \"pq\""),
             ("codebook_size", "1", "codebook_size = 1"),
             ("codebook_size", "70000", "codebook_size = 70000"),
@@ -253,6 +258,8 @@ fn metadata_that_contradict_the_tensors_or_themselves_are_refused() {
             ("temperature", "NaN", "temperature = NaN: expected a positive number"),
             ("beta", "-1", "beta = -1: expected 0, or a positive number"),
             ("batch_norm", "yes", "batch_norm = Some(\"yes\")"),
+            ("bands", "5:3", "codes that do not fit"),
+            ("bands", "5:9", "fewer codewords than the codebook's 5"),
         ];
         for (name, value, expected) in cases {
             let text = good.refused_with(name, value);
@@ -279,7 +286,7 @@ fn two_hundred_corruptions_of_a_single_field_are_each_refused_by_its_name() {
     };
     let numbers: &[&str] =
         &["0", "1", "2", "36", "38", "1000000007", "18446744073709551615", "99999999999999999999"];
-    let fields: [(&str, &[&str]); 10] = [
+    let fields: [(&str, &[&str]); 14] = [
         ("format", &["dpq compact embedding", "dpq compact embedding 0", "dpq parameters 1"]),
         ("form", &["SX", "sx ", "sxvq", "dpq", "1"]),
         ("rows", numbers),
@@ -290,6 +297,10 @@ fn two_hundred_corruptions_of_a_single_field_are_each_refused_by_its_name() {
         ("batch_norm", &["False", "1", "0", "no", "truefalse"]),
         ("temperature", &["0", "-0", "-2.5", "NaN", "inf", "-inf", "1e-50", "1e300", "one"]),
         ("beta", &["-0.5", "NaN", "inf", "-inf", "1e-60", "1e300", "none"]),
+        ("additive", &["True", "1"]),
+        ("bands", &["1", "0:2", "5:5", "5:9", "5:1", "5:4,4:3"]),
+        ("sampling", &["True", "1"]),
+        ("moving_average", &["None", "0.9", "0.99:1e-5:0"]),
     ];
     for (field, values) in fields {
         for value in values.iter().chain(&NONSENSE) {
@@ -347,8 +358,9 @@ fn groups_that_do_not_divide_are_refused() {
 #[test]
 fn a_missing_field_or_tensor_or_another_type_is_refused() {
     let good = exported(configs()[0]);
-    let fields = ["form", "rows", "groups", "codebook_size", "shared", "batch_norm"];
-    for name in fields.into_iter().chain(["format", "temperature", "beta"]) {
+    let fields = ["form", "rows", "groups", "codebook_size", "shared", "batch_norm", "additive"];
+    let others = ["format", "temperature", "beta", "bands", "score", "sampling", "moving_average"];
+    for name in fields.into_iter().chain(others) {
         let text = good.refused(&good.edited(|metadata, _, _| {
             metadata.remove(name).unwrap();
         }));

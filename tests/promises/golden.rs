@@ -1,7 +1,7 @@
 //! Both forms, composed and fused, give the numbers that plain loops over the formulae give, and
 //! those that PyTorch's autograd found, where its file is there.
 
-use dpq::pq::{Form, Normalization, composed, sx, vq};
+use dpq::pq::{Form, Normalization, Temperature, composed, sx, vq};
 use dpq::{DpqConfig, Tape, Tensor};
 
 struct Case {
@@ -42,31 +42,25 @@ impl Case {
     }
 }
 
-/// One of the crate's own ways. The codes of the fused ops are those whose values the rows are.
+/// One of the crate's own ways. The codes are those whose values the rows are.
 fn run(case: &Case, fused: bool) -> Outcome {
     let (config, tape) = (&case.config, Tape::new());
     let [queries, keys] = [&case.queries, &case.keys].map(|x| tape.leaf(x.clone()));
     let values = case.values.as_ref().map(|x| tape.leaf(x.clone()));
     let normalization = if config.batch_norm { Normalization::Batch } else { Normalization::Off };
-    let (quantized, codes) = match (values, fused) {
-        (Some(v), true) => (sx(config, normalization, queries, &case.ids, keys, v), None),
-        (None, true) => (vq(config, normalization, queries, &case.ids, keys), None),
-        (Some(v), false) => {
-            let (quantized, codes) =
-                composed::sx(config, normalization, queries.gather_rows(&case.ids), keys, v);
-            (quantized, Some(codes))
-        }
-        (None, false) => {
-            let (quantized, codes) =
-                composed::vq(config, normalization, queries.gather_rows(&case.ids), keys);
-            (quantized, Some(codes))
-        }
+    let looked_up = || queries.gather_rows(&case.ids);
+    let quantized = match (values, fused) {
+        (Some(v), true) => sx(config, normalization, queries, &case.ids, keys, v),
+        (None, true) => vq(config, normalization, queries, &case.ids, keys),
+        (Some(v), false) => composed::sx(config, normalization, looked_up(), keys, v),
+        (None, false) => composed::vq(config, normalization, looked_up(), keys),
     };
     let mut seeds = vec![(quantized.rows, case.upstream.clone())];
     seeds.extend(quantized.regulariser.map(|r| (r, Tensor::scalar(1.0))));
     let grads = tape.backward_from(&seeds).unwrap();
     let rows = quantized.rows.value();
-    let codes = codes.unwrap_or_else(|| codes_of(case, rows.data()));
+    let codes = quantized.codes.to_vec();
+    assert_eq!(codes, codes_of(case, rows.data()));
     Outcome {
         rows: rows.data().to_vec(),
         regulariser: quantized.regulariser.map_or(0.0, |r| r.value().item()),
@@ -94,7 +88,8 @@ fn codes_of(case: &Case, rows: &[f64]) -> Vec<u32> {
 /// The definition, in loops over single numbers.
 fn reference(case: &Case) -> Outcome {
     let [n, groups, k, s] = case.sizes();
-    let DpqConfig { form, shared, batch_norm, temperature: tau, beta, .. } = case.config;
+    let DpqConfig { form, shared, batch_norm, temperature, beta, .. } = case.config;
+    let tau = temperature.start();
     let q = |i: usize, g: usize, t: usize| {
         case.queries.data()[(case.ids[i] as usize * groups + g) * s + t]
     };
@@ -273,7 +268,7 @@ fn tiny(config: DpqConfig) -> Case {
 
 #[test]
 fn both_forms_are_the_formulae_in_loops_over_single_numbers() {
-    let sx = DpqConfig { temperature: 0.5, beta: 0.1, ..DpqConfig::sx(2, 3) };
+    let sx = DpqConfig { temperature: Temperature::Fixed(0.5), beta: 0.1, ..DpqConfig::sx(2, 3) };
     let vq = DpqConfig { beta: 0.25, ..DpqConfig::vq(2, 3) };
     for config in [sx, vq] {
         for (batch_norm, shared) in [(true, false), (true, true), (false, false), (false, true)] {
@@ -312,14 +307,14 @@ mod file {
     fn parse(sizes: &Value, case: &Value) -> (Case, Outcome) {
         let form = if case["mode"] == "sx" { Form::Sx } else { Form::Vq };
         let size = |name: &str| sizes[name].as_u64().unwrap() as usize;
+        // Of VQ the file has one, which has no meaning.
+        let tau = if form == Form::Sx { case["tau"].as_f64().unwrap() } else { 1.0 };
         let config = DpqConfig {
-            form,
-            groups: size("D"),
-            codebook_size: size("K"),
             shared: case["shared"].as_bool().unwrap(),
             batch_norm: case["bn"].as_bool().unwrap(),
-            temperature: case["tau"].as_f64().unwrap(),
+            temperature: Temperature::Fixed(tau),
             beta: case["beta"].as_f64().unwrap(),
+            ..DpqConfig::new(form, size("D"), size("K"))
         };
         let inputs = Case {
             config,

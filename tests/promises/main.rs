@@ -2,6 +2,7 @@
 
 mod algebra;
 mod bad_input;
+mod compact;
 mod determinism;
 mod export;
 mod fused_equals_composed;

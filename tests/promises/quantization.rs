@@ -2,7 +2,7 @@
 //! each.
 
 use dpq::optim::{Optimizer, Sgd};
-use dpq::pq::{BATCH_NORM_RATE, Form, Normalization, Quantized, composed, sx, vq};
+use dpq::pq::{BATCH_NORM_RATE, Form, Normalization, Quantized, Temperature, composed, sx, vq};
 use dpq::{CodeTable, DpqConfig, DpqEmbedding, Embedding, Init, Params, Tape, Tensor, Var, rng};
 
 #[test]
@@ -75,7 +75,7 @@ fn pass<'t>(
     let [queries, keys, values] = inputs;
     let normalization = if config.batch_norm { Normalization::Batch } else { Normalization::Off };
     let rows = queries.gather_rows(&ids());
-    let (composed, codes) = match config.form {
+    let composed = match config.form {
         Form::Sx => composed::sx(config, normalization, rows, keys, values),
         Form::Vq => composed::vq(config, normalization, rows, keys),
     };
@@ -84,6 +84,7 @@ fn pass<'t>(
         Form::Sx => sx(config, normalization, queries, &ids(), keys, values),
         Form::Vq => vq(config, normalization, queries, &ids(), keys),
     };
+    let codes = quantized.codes.to_vec();
     Pass { inputs, quantized, codes }
 }
 
@@ -174,7 +175,7 @@ fn statistics_are_one_for_each_codeword_over_all_tokens_and_groups() {
 fn a_shared_codebook_is_one_parameter_of_k_times_s_numbers() {
     for (form, books) in [(Form::Sx, 2), (Form::Vq, 1)] {
         for shared in [true, false] {
-            let config = DpqConfig { form, shared, ..DpqConfig::sx(GROUPS, K) };
+            let config = DpqConfig { shared, ..DpqConfig::new(form, GROUPS, K) };
             let mut params = Params::<f64>::new();
             let embedding = DpqEmbedding::new(
                 params.scope("embedding").init(Init::Uniform(0.5)),
@@ -362,7 +363,7 @@ fn running_averages_move_by_a_hundredth_in_training_and_not_in_evaluation() {
 fn codes_are_below_the_codebook_size_in_training_and_at_export() {
     for k in [2, 3, 5, 17, 33] {
         for (form, shared) in [(Form::Sx, false), (Form::Sx, true), (Form::Vq, false)] {
-            let config = DpqConfig { form, shared, ..DpqConfig::sx(GROUPS, k) };
+            let config = DpqConfig { shared, ..DpqConfig::new(form, GROUPS, k) };
             let (embedding, mut params) = layer(config);
             for _ in 0..3 {
                 step(&embedding, &mut params, &ids(), 0.1);
@@ -372,12 +373,12 @@ fn codes_are_below_the_codebook_size_in_training_and_at_export() {
                 [embedding.queries(), embedding.keys()].map(|id| tape.leaf(params.get(id).clone()));
             let (rows, values) =
                 (q.gather_rows(&ids()), tape.leaf(params.get(embedding.values()).clone()));
-            let (_, training) = match form {
+            let training = match form {
                 Form::Sx => composed::sx(&config, Normalization::Batch, rows, keys, values),
                 Form::Vq => composed::vq(&config, Normalization::Batch, rows, keys),
             };
             let exported = embedding.codes(&params).unwrap().unpack();
-            for codes in [training, exported] {
+            for codes in [training.codes.to_vec(), exported] {
                 assert!(codes.iter().all(|&code| (code as usize) < k), "K {k}: {codes:?}");
                 assert!(codes.iter().any(|&code| code > 0));
             }
@@ -517,11 +518,10 @@ fn what_a_layer_shows_of_a_batch_is_what_its_rows_are_made_of() {
     for form in [Form::Sx, Form::Vq] {
         for (shared, batch_norm) in [(false, true), (true, true), (false, false)] {
             let config = DpqConfig {
-                form,
                 shared,
                 batch_norm,
-                temperature: 0.5,
-                ..DpqConfig::sx(GROUPS, K)
+                temperature: Temperature::Fixed(if form == Form::Sx { 0.5 } else { 1.0 }),
+                ..DpqConfig::new(form, GROUPS, K)
             };
             let (embedding, mut params) = layer(config);
             (0..3).for_each(|_| drop(step(&embedding, &mut params, &ids(), 0.1)));
@@ -555,7 +555,7 @@ fn padding_changes_nothing_and_no_ids_give_no_rows() {
     let words: Vec<u32> = (1..20).collect();
     let padded = [&words[..], &[0; 40]].concat();
     for form in [Form::Sx, Form::Vq] {
-        let config = DpqConfig { form, beta: 0.25, ..DpqConfig::sx(GROUPS, K) };
+        let config = DpqConfig { beta: 0.25, ..DpqConfig::new(form, GROUPS, K) };
         let (embedding, params) = layer(config);
         let embedding = embedding.padding(0);
         // The rows of the words, the regulariser, all gradients, and where the statistics move.

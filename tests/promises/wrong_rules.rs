@@ -5,7 +5,7 @@
 //! for the list.
 
 use dpq::gradcheck::Report;
-use dpq::pq::{BATCH_NORM_EPS, Form, Normalization, Quantized, composed};
+use dpq::pq::{BATCH_NORM_EPS, Form, Normalization, Quantized, Temperature, composed};
 use dpq::{Context, DpqConfig, Op, Tensor, Var, gradcheck, rng};
 
 /// What people get wrong in DPQ's rules. `None` stands for the right rule.
@@ -122,7 +122,8 @@ const S: usize = 3;
 const D: usize = GROUPS * S;
 
 fn config(form: Form, shared: bool) -> DpqConfig {
-    DpqConfig { form, shared, temperature: 0.6, beta: 0.4, ..DpqConfig::sx(GROUPS, K) }
+    let temperature = Temperature::Fixed(if form == Form::Sx { 0.6 } else { 1.0 });
+    DpqConfig { shared, temperature, beta: 0.4, ..DpqConfig::new(form, GROUPS, K) }
 }
 
 /// Checks a form whose rule holds a mistake.
@@ -156,14 +157,14 @@ fn in_loops<'t>(
         }
     };
     let fused = || {
-        let (found, codes) = composed();
-        let op = Loops { config: *config, mistake, codes };
+        let found = composed();
+        let op = Loops { config: *config, mistake, codes: found.codes.to_vec() };
         let regulariser = found.regulariser.expect("beta is not 0");
         let outputs = [found.rows.value(), regulariser.value()];
         let [rows, regulariser] = queries.tape().record(op, &[queries, keys, values], outputs);
-        Quantized { rows, regulariser: Some(regulariser), statistics: found.statistics }
+        Quantized { rows, regulariser: Some(regulariser), ..found }
     };
-    queries.tape().fused(|| composed().0, fused)
+    queries.tape().fused(composed, fused)
 }
 
 struct Loops {
@@ -234,7 +235,7 @@ impl Loops {
     ) -> [Vec<f64>; 3] {
         let wrong = |mistake| self.mistake == mistake;
         let (n, parts) = (IDS.len(), IDS.len() * GROUPS);
-        let (tau, beta) = (self.config.temperature, self.config.beta);
+        let (tau, beta) = (self.config.temperature.start(), self.config.beta);
         let pairs = || (0..n).flat_map(|i| (0..GROUPS).map(move |g| (i, g)));
         let key = |g: usize, j: usize| &keys.data()[self.word(g, j)..][..S];
         let value = |g: usize, j: usize| &values.data()[self.word(g, j)..][..S];

@@ -1,6 +1,6 @@
 //! The backward pass: one sweep over the distinct ids, then what the batch's statistics contribute.
 
-use super::batch_norm::{Linear, Slopes};
+use super::batch_norm::{Linear, Slopes, scores_times_gradient};
 use super::forward::{Sx, TINY};
 use super::logits::Logits;
 use super::pass::{Pass, QueryPanels};
@@ -33,6 +33,15 @@ impl<T: Real> Op<T> for Sx<T> {
         let sweep = Sweep::new(&pass, dy, values, dentropy.unwrap_or(T::ZERO));
         let mut sums = sweep.run(&mut dq);
         let Sums { keys: of_keys, values: of_values, s1 } = Sums::new(&mut sums, keys.data().len());
+        if self.learns_temperature {
+            // dtau = - sum drh rh / tau
+            let sd = |reciprocal: &T| reciprocal.to_f64();
+            let reciprocals = self.scored.normalizer.reciprocals.iter().map(sd);
+            let products = scores_times_gradient(&pass, of_keys, s1);
+            let sum: f64 = products.iter().zip(reciprocals).map(|(sum, r)| sum * r).sum();
+            let dtau = T::from_f64(-sum / self.temperature);
+            ctx.add(3, Tensor::full(ctx.input(3).shape(), dtau));
+        }
         let mut dkeys = pass.over_sd(of_keys);
         let mut linear = None;
         if self.scored.statistics.is_some() {
@@ -123,7 +132,7 @@ impl<'a, T: Real> Sweep<'a, T> {
             values: Columns::new(&pass.pools.values, values),
             keys_over_sd: pass.over_sd(pass.keys.data()),
             logits: op.logits(pass.pools, pass.keys),
-            rate: T::from_f64(1.0 / op.config.temperature),
+            rate: T::from_f64(1.0 / op.temperature),
             entropy: dentropy.to_f64() * op.config.beta / op.parts() as f64,
             block: ((1 << 15) / k).next_multiple_of(T::LANES).clamp(T::LANES, BLOCK),
         }
@@ -221,8 +230,13 @@ impl<'a, T: Real> Sweep<'a, T> {
         );
         let values = &mut values[sizes.codeword(tile.start, 0) * s..];
         for u in ids.clone() {
-            let codes = &op.codes[u * op.config.groups..][tile.clone()];
-            codewords::add(sum_of(u), sizes.stride(), codes, values);
+            if let Some(codes) = op.common_codes(u) {
+                codewords::add(sum_of(u), sizes.stride(), &codes[tile.clone()], values);
+                continue;
+            }
+            for &i in op.scored.distinct.positions(u) {
+                codewords::add(row(i), sizes.stride(), &op.codes_of(u, i)[tile.clone()], values);
+            }
         }
     }
 
@@ -250,7 +264,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         for (ids, ((((q, dy), drh), off), dq)) in panel::tokens::<T>(ids).zip(panels) {
             let [q, dy] = [q, dy].map(|panel| &panel[part..][..s * T::LANES]);
             centred(simd, q, self.pass.centre(g), off);
-            let total = self.logits.powers(simd, g, q, e);
+            let total = self.logits.powers(simd, g, q, self.pass.op.limits(ids.clone()), e);
             let inner = self.values_gradient(simd, ids, g, dy, e, drh);
             softmax_rule(simd, e, total, inner, self.rate, drh);
             panel::product(simd, keys, drh, &mut dq[g * s * T::LANES..][..s * T::LANES]);
@@ -282,13 +296,20 @@ impl<'a, T: Real> Sweep<'a, T> {
     fn add_entropy(&self, ids: Range<usize>, g: usize, e: &[T], dp: &mut [T]) {
         let (op, tiny) = (self.pass.op, T::from_f64(TINY));
         for (lane, u) in ids.enumerate() {
-            let weight = T::from_f64(self.entropy * op.scored.distinct.count(u) as f64);
+            let positions = op.scored.distinct.positions(u);
             let total = e.iter().skip(lane).step_by(T::LANES).fold(T::ZERO, |sum, &e| sum + e);
-            let rows = e.chunks_exact(T::LANES).zip(dp.chunks_exact_mut(T::LANES));
-            for (j, (e, dp)) in rows.enumerate() {
-                let p = e[lane] / total + tiny;
-                let chosen = if j == op.code(u, g) { T::ONE / p } else { T::ZERO };
-                dp[lane] -= weight * (p.ln() + chosen);
+            let p = |j: usize| e[j * T::LANES + lane] / total + tiny;
+            let weight = |count: usize| T::from_f64(self.entropy * count as f64);
+            for j in 0..e.len() / T::LANES {
+                dp[j * T::LANES + lane] -= weight(positions.len()) * p(j).ln();
+            }
+            let mut choose = |code: u32, count: usize| {
+                let j = code as usize;
+                dp[j * T::LANES + lane] -= weight(count) / p(j);
+            };
+            match op.common_codes(u) {
+                Some(codes) => choose(codes[g], positions.len()),
+                None => positions.iter().for_each(|&i| choose(op.codes_of(u, i)[g], 1)),
             }
         }
     }

@@ -14,6 +14,25 @@ use crate::tensor::Buffer;
 use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
 
+/// S2\[j\] sd\[j\], the sums of drh rh times sd, from the sums P, like the keys, and S1, D x K.
+pub(super) fn scores_times_gradient<T: Real>(
+    pass: &Pass<'_, T>,
+    of_keys: &[T],
+    s1: &[T],
+) -> Vec<f64> {
+    let [k, s, _] = pass.sizes();
+    let mut sums = vec![0.0; k];
+    for (i, (p, key)) in of_keys.chunks_exact(s).zip(pass.keys.rows()).enumerate() {
+        let terms = p.iter().zip(key).map(|(p, c)| p.to_f64() * c.to_f64());
+        sums[i % k] += terms.sum::<f64>();
+    }
+    for (i, s1) in s1.iter().enumerate() {
+        let (g, j) = (i / k, i % k);
+        sums[j] += pass.off_mean(g, j) * s1.to_f64();
+    }
+    sums
+}
+
 /// a\[j\] = S1\[j\] / (N sd\[j\]) and b\[j\] = S2\[j\] / (N sd\[j\]^2)
 pub(super) struct Slopes<'a, T: Real> {
     pass: &'a Pass<'a, T>,
@@ -24,17 +43,10 @@ pub(super) struct Slopes<'a, T: Real> {
 impl<'a, T: Real> Slopes<'a, T> {
     /// From the sums P, like the keys, and S1, D x K.
     pub(super) fn new(pass: &'a Pass<'a, T>, of_keys: &[T], s1: &[T]) -> Self {
-        let ([k, s, _], n) = (pass.sizes(), pass.op.parts() as f64);
-        let mut slopes = Slopes { pass, a: vec![0.0; k], b: vec![0.0; k] };
-        for (i, (p, key)) in of_keys.chunks_exact(s).zip(pass.keys.rows()).enumerate() {
-            let terms = p.iter().zip(key).map(|(p, c)| p.to_f64() * c.to_f64());
-            slopes.b[i % k] += terms.sum::<f64>();
-        }
-        for (i, s1) in s1.iter().enumerate() {
-            let (g, j) = (i / k, i % k);
-            slopes.a[j] += s1.to_f64();
-            slopes.b[j] += slopes.off_mean(g, j) * s1.to_f64();
-        }
+        let ([k, _, _], n) = (pass.sizes(), pass.op.parts() as f64);
+        let b = scores_times_gradient(pass, of_keys, s1);
+        let mut slopes = Slopes { pass, a: vec![0.0; k], b };
+        s1.iter().enumerate().for_each(|(i, s1)| slopes.a[i % k] += s1.to_f64());
         for j in 0..k {
             let reciprocal = pass.op.scored.normalizer.reciprocals[j].to_f64();
             slopes.a[j] *= reciprocal / n;
@@ -43,18 +55,10 @@ impl<'a, T: Real> Slopes<'a, T> {
         slopes
     }
 
-    /// m\[g, j\] - mean\[j\], where the moments are known; - mean\[j\] elsewhere.
-    #[inline(always)]
-    fn off_mean(&self, g: usize, j: usize) -> f64 {
-        let scored = &self.pass.op.scored;
-        let of_group = |moments: &Moments| moments.score_means[g * scored.keys.sizes().size + j];
-        scored.moments.as_ref().map_or(0.0, of_group) - scored.normalizer.means[j].to_f64()
-    }
-
     /// a\[j\] + b\[j\] (m\[g, j\] - mean\[j\])
     #[inline(always)]
     fn at(&self, g: usize, j: usize) -> f64 {
-        self.a[j] + self.b[j] * self.off_mean(g, j)
+        self.a[j] + self.b[j] * self.pass.off_mean(g, j)
     }
 
     /// Adds to dC^k, P / sd so far, what the centring and the statistics leave.

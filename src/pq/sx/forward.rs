@@ -1,21 +1,24 @@
 //! The forward pass: codes, the rows that they stand for, and the entropy term.
 
 use super::logits::Logits;
+use crate::error::Error;
 use crate::kernels::dispatch::dispatch;
 use crate::kernels::panel::{self, MOST_LANES};
 use crate::ops::Ids;
-use crate::pq::assign::Scored;
+use crate::parallel;
+use crate::pq::assign::{Scored, rows};
 use crate::pq::composed;
 use crate::pq::config::DpqConfig;
 use crate::pq::normalization::Normalization;
-use crate::pq::quantized::{Quantized, assert_shapes};
+use crate::pq::quantized::{Codes, Options, Quantized, assert_shapes};
 use crate::pq::queries::Queries;
-use crate::pq::score::Score;
+use crate::pq::score::Metric;
 use crate::real::Real;
-use crate::tape::{Pools, Var};
+use crate::tape::{Pools, Tape, Var};
 use crate::tensor::{Buffer, Tensor};
 use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Added to p before its logarithm is taken.
 pub(super) const TINY: f64 = 1e-10;
@@ -38,54 +41,103 @@ pub fn sx<'t, 'i, T: Real>(
     keys: Var<'t, T>,
     values: Var<'t, T>,
 ) -> Quantized<'t, T> {
+    sx_with(config, normalization, queries, ids, keys, values, Options::default())
+}
+
+/// [`sx`] with options. A temperature that is not positive is an error that the tape reports.
+///
+/// # Panics
+/// If the shapes do not fit the configuration, or the options not the queries and ids.
+#[track_caller]
+pub fn sx_with<'t, 'i, T: Real>(
+    config: &DpqConfig,
+    normalization: Normalization<'_, T>,
+    queries: Var<'t, T>,
+    ids: impl Into<Ids<'i>>,
+    keys: Var<'t, T>,
+    values: Var<'t, T>,
+    options: Options<'_, 't, T>,
+) -> Quantized<'t, T> {
     let (tape, ids) = (queries.tape(), ids.into());
     // Here and not further in, where the caller's line is not known any more.
-    assert_shapes("sx", config, normalization, &queries.value(), &[&keys.value(), &values.value()]);
-    let form = |normalization: Normalization<'_, T>, q| {
-        composed::sx(config, normalization, q, keys, values).0
+    let (table, books) = (queries.value(), [&keys.value(), &values.value()]);
+    assert_shapes("sx", config, normalization, (&table, ids.ids.len()), &books, options);
+    let form = |normalization: Normalization<'_, T>, q, options: Options<'_, 't, T>| {
+        composed::sx_with(config, normalization, q, keys, values, options)
     };
-    let composed = || composed::of_ids(normalization, queries, ids, form);
-    tape.fused(composed, || forward(config, normalization, queries, ids, keys, values))
+    let composed = || composed::of_ids(normalization, queries, ids, options, form);
+    tape.fused(composed, || forward(config, normalization, [queries, keys, values], ids, options))
 }
 
 fn forward<'t, T: Real>(
     config: &DpqConfig,
     normalization: Normalization<'_, T>,
-    queries: Var<'t, T>,
+    inputs: [Var<'t, T>; 3],
     ids: Ids<'_>,
-    keys: Var<'t, T>,
-    values: Var<'t, T>,
+    options: Options<'_, 't, T>,
 ) -> Quantized<'t, T> {
-    let (tape, table, keys_v, values_v) =
-        (queries.tape(), queries.value(), keys.value(), values.value());
-    let (groups, pools) = (config.groups, tape.pools());
-    let scored = Scored::new(tape, Score::Dot, normalization, groups, &table, ids, &keys_v);
+    let (tape, [table, keys, values]) = (inputs[0].tape(), inputs.map(|x| x.value()));
+    let (groups, pools, limits) = (config.groups, tape.pools(), options.limits);
+    let temperature = temperature(tape, config, options.temperature);
+    let scored = Scored::new(tape, Metric::Dot, normalization, groups, &table, ids, &keys, limits);
     let mut codes = scored.distinct.room(&pools.ids, scored.distinct.ids.len(), groups);
     let choice = scored.choice(&table, groups);
     choice.choose(&pools.values, &mut codes);
     let checked = choice.check();
-    let mut y = scored.rows(tape, &values_v, groups, &codes);
+    let slots = scored.distinct.slots.clone();
+    let mut op = Sx {
+        config: *config,
+        temperature,
+        learns_temperature: options.temperature.is_some(),
+        scored,
+        codes: Arc::new(codes),
+        own: false,
+    };
+    if let Some(draws) = options.draws {
+        (op.codes, op.own) = (Arc::new(op.sample(pools, &table, &keys, draws)), true);
+    }
+    let mut y = op.rows(tape, &values);
     if let Err(fault) = checked {
         tape.fail(fault);
         y.data_mut().fill(T::NAN);
     }
-    let (op, inputs) = (Sx { config: *config, scored, codes }, [queries, keys, values]);
     let statistics = op.scored.statistics.clone();
+    let codes = Codes::new(op.codes.clone(), (!op.own).then_some(slots), groups);
+    let inputs: Vec<Var<'t, T>> = inputs.into_iter().chain(options.temperature).collect();
     if config.beta == 0.0 {
         let [rows] = tape.record(op, &inputs, [y]);
-        return Quantized { rows, regulariser: None, statistics };
+        return Quantized { rows, codes, regulariser: None, statistics };
     }
-    let entropy = Tensor::scalar(T::from_f64(op.entropy_term(pools, &table, &keys_v)));
+    let entropy = Tensor::scalar(T::from_f64(op.entropy_term(pools, &table, &keys)));
     let [rows, regulariser] = tape.record(op, &inputs, [y, entropy]);
-    Quantized { rows, regulariser: Some(regulariser), statistics }
+    Quantized { rows, codes, regulariser: Some(regulariser), statistics }
+}
+
+/// tau: the configuration's, or the one that was given. If that cannot be, the tape fails, and tau is
+/// 1.
+fn temperature<T: Real>(tape: &Tape<T>, config: &DpqConfig, given: Option<Var<'_, T>>) -> f64 {
+    let Some(given) = given else { return config.temperature.start() };
+    let (value, tau) = (given.value(), given.value().data()[0].to_f64());
+    if value.data()[0] > T::ZERO && tau.is_finite() {
+        return tau;
+    }
+    let (value, expected) = (tau.to_string(), "a positive number".into());
+    tape.fail(Error::Config { name: "temperature", value, expected });
+    1.0
 }
 
 /// What the backward pass needs of the forward pass.
 pub(super) struct Sx<T: Real> {
     pub(super) config: DpqConfig,
+    /// tau
+    pub(super) temperature: f64,
+    /// Whether that is the fourth input.
+    pub(super) learns_temperature: bool,
     pub(super) scored: Scored<T>,
-    /// Of the distinct ids, u x D, padding last.
-    pub(super) codes: Buffer<u32>,
+    /// Of the distinct ids, u x D, padding last; or of every token, n x D.
+    codes: Arc<Buffer<u32>>,
+    /// Whether every token has codes of its own, as where they are sampled.
+    own: bool,
 }
 
 impl<T: Real> Sx<T> {
@@ -94,15 +146,43 @@ impl<T: Real> Sx<T> {
         Queries::new(table, Some(self.scored.distinct.live()), self.config.groups)
     }
 
-    /// The code of distinct id u in group g.
+    /// The row of codes of every token that holds distinct id u, if they are one.
     #[inline(always)]
-    pub(super) fn code(&self, u: usize, g: usize) -> usize {
-        self.codes[u * self.config.groups + g] as usize
+    pub(super) fn common_codes(&self, u: usize) -> Option<&[u32]> {
+        if self.own { None } else { Some(self.codes_in(u)) }
+    }
+
+    /// The codes of token i, which holds distinct id u.
+    #[inline(always)]
+    pub(super) fn codes_of(&self, u: usize, i: u32) -> &[u32] {
+        self.codes_in(if self.own { i as usize } else { u })
+    }
+
+    #[inline(always)]
+    fn codes_in(&self, row: usize) -> &[u32] {
+        &self.codes[row * self.config.groups..][..self.config.groups]
+    }
+
+    /// The rows that the codes stand for, one for each token.
+    fn rows(&self, tape: &Tape<T>, values: &Tensor<T>) -> Tensor<T> {
+        let Scored { distinct, .. } = &self.scored;
+        if !self.own {
+            return self.scored.rows(tape, values, self.config.groups, &self.codes);
+        }
+        let mut each = tape.pools().ids.take(distinct.slots.len());
+        each.iter_mut().zip(0..).for_each(|(slot, i)| *slot = i);
+        rows(tape, distinct, values, self.config.groups, &self.codes, &each)
     }
 
     /// What p is the softmax of.
     pub(super) fn logits(&self, pools: &Pools<T>, keys: &Tensor<T>) -> Logits<T> {
-        Logits::new(&pools.values, keys, &self.scored.normalizer, self.config.temperature)
+        Logits::new(&pools.values, keys, &self.scored.normalizer, self.temperature)
+    }
+
+    /// How many codewords the ids of a panel choose from; nothing where from all.
+    #[inline(always)]
+    pub(super) fn limits(&self, ids: Range<usize>) -> &[T] {
+        self.scored.limits.as_deref().map_or(&[], |limits| &limits[ids.start..][..T::LANES])
     }
 
     /// N = n D, the parts of tokens that means are taken over; 1 where there are none, whose mean
@@ -121,24 +201,117 @@ impl<T: Real> Sx<T> {
         for tokens in panel::tokens::<T>(0..queries.len()) {
             for g in 0..queries.groups {
                 let (tokens_of_panel, totals) = (tokens.clone(), &mut totals[..T::LANES]);
+                let limits = self.limits(tokens.clone());
                 dispatch!(|simd| powers_of_part(
                     simd,
                     &logits,
                     queries,
                     tokens_of_panel,
                     g,
+                    limits,
                     &mut q,
                     &mut p,
                     totals
                 ));
+                let log_p = |lane: usize, code: u32| {
+                    let p = p[code as usize * T::LANES + lane] / totals[lane];
+                    (p.to_f64() + TINY).ln()
+                };
                 for (lane, u) in tokens.clone().enumerate() {
-                    let p = p[self.code(u, g) * T::LANES + lane] / totals[lane];
-                    sum += self.scored.distinct.count(u) as f64 * (p.to_f64() + TINY).ln();
+                    let positions = self.scored.distinct.positions(u);
+                    sum += match self.common_codes(u) {
+                        Some(codes) => positions.len() as f64 * log_p(lane, codes[g]),
+                        None => {
+                            let of = |&i: &u32| log_p(lane, self.codes_of(u, i)[g]);
+                            positions.iter().map(of).sum()
+                        }
+                    };
                 }
             }
         }
         -self.config.beta * sum / self.parts() as f64
     }
+}
+
+/// Tokens whose codes are sampled together: whole panels.
+const SAMPLED: usize = 64;
+
+impl<T: Real> Sx<T> {
+    /// For every token and group the first code for which p\[0\] + ... + p\[code\] is above its draw.
+    fn sample(
+        &self,
+        pools: &Pools<T>,
+        table: &Tensor<T>,
+        keys: &Tensor<T>,
+        draws: &Tensor<T>,
+    ) -> Buffer<u32> {
+        let Scored { distinct, limits, .. } = &self.scored;
+        let (groups, n) = (self.config.groups, distinct.slots.len());
+        let mut ids = pools.ids.take(n);
+        let slots = ids.iter_mut().zip(distinct.slots.iter());
+        slots.for_each(|(id, &slot)| *id = distinct.ids[slot as usize]);
+        let queries = Queries::new(table, Some(&ids), groups);
+        let logits = self.logits(pools, keys);
+        let mut codes = pools.ids.take(n * groups);
+        parallel::for_each_chunk(&mut codes, SAMPLED * groups, |chunk, codes| {
+            let [mut q, mut e] = [queries.group_width(), self.scored.keys.sizes().size]
+                .map(|rows| pools.values.take(rows * T::LANES));
+            let mut panel = [T::ZERO; MOST_LANES];
+            let tokens = chunk * SAMPLED..(chunk * SAMPLED + codes.len() / groups);
+            for (tokens, codes) in
+                panel::tokens::<T>(tokens).zip(codes.chunks_mut(T::LANES * groups))
+            {
+                let mut of_tokens = [T::ZERO; MOST_LANES];
+                let limits = limits.as_deref().map_or(&[][..], |limits| {
+                    let slots = distinct.slots[tokens.clone()].iter();
+                    let pairs = of_tokens.iter_mut().zip(slots);
+                    pairs.for_each(|(limit, &slot)| *limit = limits[slot as usize]);
+                    &of_tokens[..T::LANES]
+                });
+                for g in 0..groups {
+                    let draw = |i: usize| draws.data()[i * groups + g];
+                    panel.iter_mut().zip(tokens.clone()).for_each(|(x, i)| *x = draw(i));
+                    let (tokens, x) = (tokens.clone(), &mut panel[..T::LANES]);
+                    dispatch!(|simd| sample_part(
+                        simd, &logits, queries, tokens, g, limits, &mut q, &mut e, x
+                    ));
+                    let codes = codes.iter_mut().skip(g).step_by(groups);
+                    codes.zip(&panel).for_each(|(code, x)| *code = x.to_u32());
+                }
+            }
+        });
+        codes
+    }
+}
+
+/// Draws of a panel of tokens in group g <- their codes.
+#[expect(clippy::too_many_arguments, reason = "what is read, and room for it")]
+#[inline(always)]
+fn sample_part<S: Simd, T: Real>(
+    simd: S,
+    logits: &Logits<T>,
+    queries: Queries<'_, T>,
+    tokens: Range<usize>,
+    g: usize,
+    limits: &[T],
+    q: &mut [T],
+    e: &mut [T],
+    draws: &mut [T],
+) {
+    queries.panels(simd, tokens, g..g + 1, q);
+    logits.powers(simd, g, q, limits, e);
+    let [zero, one] = [T::ZERO, T::ONE].map(|x| T::Wide::<S>::splat(simd, x));
+    let rows = || e.chunks_exact(T::LANES).map(|e| T::Wide::<S>::from_slice(simd, e));
+    // In order, so that the last sum is the total to the bit, and no draw reaches it.
+    let total = rows().fold(zero, |sum, e| sum + e);
+    let limit = T::Wide::<S>::from_slice(simd, draws) * total;
+    let (mut sum, mut code) = (zero, zero);
+    for e in rows() {
+        sum += e;
+        code += sum.simd_le(limit).select(one, zero);
+    }
+    let last = T::Wide::<S>::splat(simd, T::from_usize(e.len() / T::LANES - 1));
+    code.min(last).store_slice(draws);
 }
 
 /// The [powers](Logits::powers) e of a panel of tokens in group g, and their sums; `q` is room for
@@ -151,10 +324,11 @@ fn powers_of_part<S: Simd, T: Real>(
     queries: Queries<'_, T>,
     tokens: Range<usize>,
     g: usize,
+    limits: &[T],
     q: &mut [T],
     e: &mut [T],
     totals: &mut [T],
 ) {
     queries.panels(simd, tokens, g..g + 1, q);
-    logits.powers(simd, g, q, e).store_slice(totals);
+    logits.powers(simd, g, q, limits, e).store_slice(totals);
 }

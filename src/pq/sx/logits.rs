@@ -40,9 +40,35 @@ impl<T: Real> Logits<T> {
     }
 
     /// e\[j\] = 2^(l\[j\] - max l) for a panel of queries of group g; returns the sum of each token's.
+    /// Where there are `limits`, a token has only as many; the others are 0.
     #[inline(always)]
-    pub(super) fn powers<S: Simd>(&self, simd: S, g: usize, q: &[T], e: &mut [T]) -> T::Wide<S> {
-        let (offsets, mut top) = (&*self.offsets, T::Wide::<S>::splat(simd, -T::ONE / T::ZERO));
+    pub(super) fn powers<S: Simd>(
+        &self,
+        simd: S,
+        g: usize,
+        q: &[T],
+        limits: &[T],
+        e: &mut [T],
+    ) -> T::Wide<S> {
+        match limits {
+            [] => self.powers_within::<S, false>(simd, g, q, limits, e),
+            limits => self.powers_within::<S, true>(simd, g, q, limits, e),
+        }
+    }
+
+    #[inline(always)]
+    fn powers_within<S: Simd, const LIMITED: bool>(
+        &self,
+        simd: S,
+        g: usize,
+        q: &[T],
+        limits: &[T],
+        e: &mut [T],
+    ) -> T::Wide<S> {
+        let lowest = T::Wide::<S>::splat(simd, -T::ONE / T::ZERO);
+        let [zero, one] = [T::ZERO, T::ONE].map(|x| T::Wide::<S>::splat(simd, x));
+        let limits = if LIMITED { T::Wide::<S>::from_slice(simd, limits) } else { zero };
+        let (offsets, mut top, mut number) = (&*self.offsets, lowest, zero);
         panel::product_with::<S, T, false>(
             simd,
             self.scaled_keys.of(g),
@@ -50,13 +76,17 @@ impl<T: Real> Logits<T> {
             e,
             #[inline(always)]
             |j, dot: T::Wide<S>| {
-                let logit = dot + offsets[j];
+                let mut logit = dot + offsets[j];
+                if LIMITED {
+                    logit = number.simd_lt(limits).select(logit, lowest);
+                    number += one;
+                }
                 top = top.max(logit);
                 logit
             },
         );
         // Two at a time, which need not wait for each other.
-        let mut total = T::Wide::<S>::splat(simd, T::ZERO);
+        let mut total = zero;
         let mut pairs = e.chunks_exact_mut(2 * T::LANES);
         for pair in &mut pairs {
             let (a, b) = pair.split_at_mut(T::LANES);

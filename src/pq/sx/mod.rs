@@ -71,4 +71,4 @@ mod pass;
 mod batch_norm;
 mod backward;
 
-pub use forward::sx;
+pub use forward::{sx, sx_with};

@@ -4,6 +4,7 @@ use super::forward::Sx;
 use crate::ops::Distinct;
 use crate::parallel::{Chunks, chunks};
 use crate::pq::queries::Queries;
+use crate::pq::statistics::Moments;
 use crate::real::Real;
 use crate::tape::Pools;
 use crate::tensor::{Buffer, Tensor};
@@ -49,6 +50,14 @@ impl<'a, T: Real> Pass<'a, T> {
     pub(super) fn centre(&self, g: usize) -> &[T] {
         let s = self.queries.group_width();
         &self.centre[g * s..][..s]
+    }
+
+    /// m\[g, j\] - mean\[j\], where the moments are known; - mean\[j\] elsewhere.
+    #[inline(always)]
+    pub(super) fn off_mean(&self, g: usize, j: usize) -> f64 {
+        let scored = &self.op.scored;
+        let of_group = |moments: &Moments| moments.score_means[g * scored.keys.sizes().size + j];
+        scored.moments.as_ref().map_or(0.0, of_group) - scored.normalizer.means[j].to_f64()
     }
 
     /// C^k\[g, j\]
