@@ -16,7 +16,7 @@ use common::{Result, interrupt, output};
 use dpq::data::Batches;
 use dpq::nn::{LanguageModel, LstmState};
 use dpq::optim::Sgd;
-use dpq::pq::{Form, RandomCodes};
+use dpq::pq::{Form, RandomCodes, Usage};
 use dpq::train::{Ending, Event, Task, Trainer};
 use dpq::{
     Bound, CodeTable, CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding,
@@ -491,5 +491,6 @@ fn compare_rows(
 
 /// The share of all D x K codewords that some word uses.
 fn share_used(codes: &CodeTable) -> f64 {
-    codes.used() as f64 / (codes.groups() * codes.codebook_size()) as f64
+    let usage = Usage::of(codes);
+    usage.used() as f64 / usage.counts().len() as f64
 }

@@ -2,6 +2,7 @@
 
 mod algebra;
 mod bad_input;
+mod codes;
 mod determinism;
 mod export;
 mod fused_equals_composed;
