@@ -5,7 +5,7 @@ use super::arguments::Settings;
 use super::report::{EpochReport, ModelReport, Neighbours, REPORT, Report, html, known_runs};
 use super::results::{Epoch, Yardsticks};
 use dpq::io::write_whole;
-use dpq::pq::{Usage, nearest_rows};
+use dpq::pq::{SilentCodebooks, Usage, nearest_rows};
 use dpq::{CodeTable, Tensor, parallel};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,8 +65,8 @@ impl Watch {
         self.report.models.push(model);
     }
 
-    /// What the model has come to: its epochs, the rows of all words, and their codes if there are any.
-    /// The file is written.
+    /// What the model has come to: its epochs, the rows of all words, their codes if there are any, and
+    /// the codebooks that the last epoch did not train. The file is written.
     ///
     /// # Errors
     /// If it cannot be, or a number of the rows is not finite.
@@ -75,6 +75,7 @@ impl Watch {
         epochs: &[Epoch],
         rows: &Tensor<f32>,
         codes: Option<&CodeTable>,
+        silent: &[SilentCodebooks],
     ) -> Result<()> {
         let word = |id: u32| self.words[id as usize].clone();
         let mut neighbours = Vec::new();
@@ -94,7 +95,8 @@ impl Watch {
         model.neighbours = neighbours;
         model.epochs = epochs.iter().map(epoch).collect();
         model.usage = codes.map(Usage::of);
-        model.warnings = model.usage.as_ref().map_or_else(Vec::new, warnings);
+        model.warnings = silent.iter().map(SilentCodebooks::to_string).collect();
+        model.warnings.extend(model.usage.iter().flat_map(warnings));
         self.write()
     }
 

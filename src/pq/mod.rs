@@ -63,12 +63,14 @@ mod layer;
 mod inspection;
 mod usage;
 mod neighbours;
+mod codebook_watch;
 mod random_codes;
 #[cfg(feature = "proptest")]
 mod cases;
 
 #[cfg(feature = "proptest")]
 pub use cases::cases;
+pub use codebook_watch::{CodebookWatch, SilentCodebooks};
 pub use config::{DpqConfig, Form, bits};
 pub use inspection::Inspection;
 pub use layer::DpqEmbedding;
