@@ -42,6 +42,10 @@
 //! | VQ, codebook term | no | yes, chosen codewords | - |
 //! | VQ, commitment term (beta > 0) | yes | no | - |
 //!
+//! What to look at beside the loss: how a whole table uses its codewords, [`Usage`]; whether a gradient
+//! reaches every codebook, [`CodebookWatch`]; and which words are neighbours, by their
+//! [codes](codes::CodeTable::nearest) and by their [rows](nearest_rows).
+//!
 //! Read [`composed`] for the two forms in primitive ops, then [`mod@sx`] and [`mod@vq`] for the fused ones.
 
 mod config;
