@@ -16,13 +16,14 @@ use common::{Result, interrupt, output};
 use dpq::data::Batches;
 use dpq::nn::{LanguageModel, LstmState};
 use dpq::optim::Sgd;
-use dpq::pq::RandomCodes;
+use dpq::pq::{CodebookWatch, RandomCodes, SilentCodebooks, Usage};
 use dpq::train::{Ending, Event, Task, Trainer};
 use dpq::{
-    Bound, CodeTable, CompactEmbedding, DpqEmbedding, Embedding, Error, FullEmbedding, Init,
-    Params, Tape, Tensor, Var, parallel,
+    Bound, CodeTable, CompactEmbedding, DpqEmbedding, Embedding, Error, FullEmbedding, Grads, Init,
+    ParamId, Params, Tape, Tensor, Var, parallel,
 };
 use indicatif::ProgressBar;
+use std::cell::RefCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -167,6 +168,9 @@ struct Training<'a> {
     compress: Option<Compress>,
     /// The codes after the last epoch, at first those of the start values.
     codes: Option<CodeTable>,
+    codebooks: CodebookWatch,
+    /// Those that the last epoch did not train, for who watches.
+    silent: Rc<RefCell<Vec<SilentCodebooks>>>,
 }
 
 impl Task<f32> for Training<'_> {
@@ -184,11 +188,20 @@ impl Task<f32> for Training<'_> {
         (pass.objective, f64::from(pass.cross_entropy))
     }
 
+    fn after_step(&mut self, params: &mut Params<f32>, grads: &Grads<f32>) -> dpq::Result<()> {
+        self.codebooks.see(grads);
+        self.model.embedding().update(params)
+    }
+
     fn validate(
         &mut self,
         tape: &mut Tape<f32>,
         params: &Params<f32>,
     ) -> dpq::Result<Vec<(&'static str, f64)>> {
+        // Nothing is said of an epoch that was resumed, since the steps before were not watched.
+        let whole = self.codebooks.steps() == self.steps();
+        self.silent.replace(if whole { self.codebooks.silent() } else { Vec::new() });
+        self.codebooks.restart();
         let mut figures =
             vec![(VALID_PERPLEXITY, perplexity(&self.model, params, tape, &self.text.valid)?)];
         if let Some(compress) = &self.compress {
@@ -272,7 +285,20 @@ fn train(
         None => None,
     };
     let state = model.start(settings.batch);
-    let mut task = Training { model, text, batch: settings.batch, state, compress, codes };
+    let books = ["embedding.keys", "embedding.values"].map(|name| params.find(name));
+    let books: Vec<ParamId> = books.into_iter().flatten().collect();
+    let codebooks = CodebookWatch::new(&params, &books);
+    let silent = Rc::new(RefCell::new(Vec::new()));
+    let mut task = Training {
+        model,
+        text,
+        batch: settings.batch,
+        state,
+        compress,
+        codes,
+        codebooks,
+        silent: silent.clone(),
+    };
 
     let mut trainer = Trainer::new(params, Sgd::new(settings.schedule.learning_rate(0)))
         .epochs(settings.epochs)
@@ -316,11 +342,14 @@ fn train(
             let metrics = describe(epochs);
             let last = metrics.last().expect("an epoch");
             progress.line(&results::epoch_line(name, settings.epochs, last));
+            for codebooks in &*silent.borrow() {
+                tell(&format!("warning: {name}: {codebooks}"));
+            }
             if let Some(folder) = &folder {
                 faults.note(results::write_epochs(folder, &metrics));
             }
             if let Some(watch) = &mut watch {
-                faults.note(show(watch, &metrics, &table, params));
+                faults.note(show(watch, &metrics, &table, params, &silent.borrow()));
             }
         }
         Event::NotSaved(error) => {
@@ -343,7 +372,7 @@ fn train(
     let compact = compress.map(|compress| compress(&params)).transpose()?;
     let test_perplexity = perplexity(&model, &params, &mut tape, &text.test)?;
     if let Some(watch) = watch {
-        faults.note(show(watch, &metrics, &table, &params));
+        faults.note(show(watch, &metrics, &table, &params, &silent.borrow()));
         faults.note(watch.finish(test_perplexity));
     }
     let (ratio, bytes) =
@@ -382,14 +411,15 @@ fn show(
     epochs: &[Epoch],
     compress: &Option<Compress>,
     params: &Params<f32>,
+    silent: &[SilentCodebooks],
 ) -> Result<()> {
     let Some(compress) = compress else {
         let table = params.find("embedding.weight").expect("the full table");
-        return watch.update(epochs, params.get(table), None);
+        return watch.update(epochs, params.get(table), None, silent);
     };
     let compact = compress(params)?;
     let all: Vec<u32> = (0..compact.codes().rows() as u32).collect();
-    watch.update(epochs, &compact.lookup(&all)?, Some(compact.codes()))
+    watch.update(epochs, &compact.lookup(&all)?, Some(compact.codes()), silent)
 }
 
 /// The history of a model as `metrics.jsonl` has it; `tokens` of a step, of which an epoch has `steps`.
@@ -490,5 +520,6 @@ fn compare_rows(
 
 /// The share of all D x K codewords that some word uses.
 fn share_used(codes: &CodeTable) -> f64 {
-    codes.used() as f64 / (codes.groups() * codes.codebook_size()) as f64
+    let usage = Usage::of(codes);
+    usage.used() as f64 / usage.counts().len() as f64
 }

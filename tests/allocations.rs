@@ -4,7 +4,8 @@
 use dpq::data::Window;
 use dpq::nn::{LanguageModel, LanguageModelConfig};
 use dpq::optim::{Adam, Optimizer, Sgd};
-use dpq::{DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Params, Tape, parallel};
+use dpq::pq::CodebookWatch;
+use dpq::{DpqConfig, DpqEmbedding, Embedding, FullEmbedding, ParamId, Params, Tape, parallel};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -44,6 +45,9 @@ fn requests(
     let model = LanguageModel::new(params.root(), table, config);
     let (steps, batch) = (20, 20);
     let (mut tape, mut state) = (Tape::new(), model.start(batch));
+    let codebooks = ["embedding.keys", "embedding.values"].map(|name| params.find(name));
+    let codebooks: Vec<ParamId> = codebooks.into_iter().flatten().collect();
+    let mut watch = CodebookWatch::new(&params, &codebooks);
     let step = |step: u32| {
         // Other words, and another number of distinct ones, at every step.
         let words = |k: u32| (0..400).map(|i| (i * i * k + step * 7) % VOCABULARY as u32).collect();
@@ -59,6 +63,8 @@ fn requests(
         state = after;
         grads.clip_global_norm(5.0);
         optimizer.step(&mut params, &grads).unwrap();
+        watch.restart();
+        watch.see(&grads);
         drop(grads);
         LARGE.load(Ordering::Relaxed)
     };

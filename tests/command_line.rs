@@ -591,6 +591,25 @@ fn the_report_shows_every_model_and_stays_with_its_run() {
 }
 
 #[test]
+fn a_codebook_that_no_gradient_reaches_is_told_and_reported() {
+    let program = program();
+    let folder = Folder::new();
+    let silent = "embedding.keys: the only codebook received no gradient for a whole epoch";
+    // The softmax is so sharp that its gradient is 0.
+    let arguments = "--epochs 2 --embedding sx,vq --temperature 1e-10 --quiet";
+    let output = folder.run_with_out(&program, arguments);
+    assert_succeeded(&output);
+    let line = format!("warning: sx: {silent}\n");
+    assert_eq!(stderr(&output), line.repeat(2));
+    let report = fs::read_to_string(folder.at("out/report.html")).unwrap();
+    assert_eq!(report.matches(silent).count(), 1, "of the last epoch");
+
+    let output = folder.run(&program, "--epochs 1 --embedding full,sx,vq,random --quiet");
+    assert_succeeded(&output);
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
 #[cfg(unix)]
 fn a_second_run_into_a_folder_in_use_is_refused() {
     let program = program();

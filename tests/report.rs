@@ -1,13 +1,13 @@
 //! The report of a run: that it is well-formed whatever it holds, leaves out what cannot be shown, and
-//! the functions that gather what it shows.
+//! gathers what is known of other runs.
 
 #[path = "../examples/common/report/mod.rs"]
 mod report;
 
+use dpq::pq::{Usage, nearest_rows};
 use dpq::{CodeTable, Tensor};
 use report::{
-    EpochReport, KnownRun, ModelReport, Neighbours, REPORT, Report, THIS_RUN, Usage, html,
-    known_runs, nearest_by_code, nearest_by_vector, usage,
+    EpochReport, KnownRun, ModelReport, Neighbours, REPORT, Report, THIS_RUN, html, known_runs,
 };
 use std::fs;
 use std::time::{Duration, Instant};
@@ -123,7 +123,7 @@ fn skewed_usage(groups: usize, codebook_size: usize, words: usize) -> Usage {
             codes.push(((code * 13 + 5 * group) % codebook_size) as u32);
         }
     }
-    usage(&CodeTable::pack(&codes, groups, codebook_size))
+    Usage::of(&CodeTable::pack(&codes, groups, codebook_size))
 }
 
 fn words(i: usize, codes: bool) -> Neighbours {
@@ -356,12 +356,10 @@ fn a_map_of_any_size_is_readable() {
         assert_eq!(means, groups > 50 || size > 64, "{groups} x {size}");
     }
     let mut report = sample();
-    report.models[1].usage = Some(Usage { groups: 2, codebook_size: 2, counts: vec![0; 4] });
-    report.models[2].usage = Some(Usage { groups: 2, codebook_size: 2, counts: vec![1; 5] });
+    report.models[1].usage = Some(Usage::of(&CodeTable::pack(&[], 2, 2)));
     let page = html(&report);
     check(&page);
     assert!(page.contains("sx: 4 of 4 codewords (100.0%) are used by no word"));
-    assert!(page.contains("The counts of vq are not groups x codebook size"));
 }
 
 #[test]
@@ -420,37 +418,16 @@ fn known_runs_are_read_and_unreadable_ones_named() {
 }
 
 #[test]
-fn usage_counts_words_by_group() {
-    let found = usage(&CodeTable::pack(&[0, 1, 0, 2, 0, 2], 2, 3));
-    assert_eq!((found.groups, found.codebook_size), (2, 3));
-    assert_eq!(found.counts, [3, 0, 0, 0, 1, 2]);
-}
-
-#[test]
-fn nearest_words_come_in_order_and_equally_near_ones_by_id() {
-    let codes = CodeTable::pack(&[0, 0, 1, 1, 0, 1, 0, 0, 1, 0], 2, 3);
-    assert_eq!(nearest_by_code(&codes, &[0, 1], 3), [[3, 2, 4], [2, 4, 0]]);
-    assert_eq!(nearest_by_code(&codes, &[0], 9), [[3, 2, 4, 1]]);
-    assert_eq!(nearest_by_code(&codes, &[0], 0), [[0; 0]]);
-
-    let table = Tensor::from_fn([5, 20], |i| [0.0, 4.0, -1.0, 1.0, f32::NAN][i / 20]);
-    assert_eq!(nearest_by_vector(&table, &[0, 1], 3), [[2, 3, 1], [3, 0, 2]]);
-    assert_eq!(nearest_by_vector(&table, &[0], 9), [[2, 3, 1, 4]]);
-}
-
-#[test]
 fn neighbours_of_twenty_words_take_no_time() {
     let (rows, width, groups) = (10_000, 200, 25);
     let mut fraction = fractions();
     let table = Tensor::from_fn([rows, width], |_| fraction() as f32);
     let codes: Vec<u32> = (0..rows * groups).map(|_| (32.0 * fraction()) as u32).collect();
     let codes = CodeTable::pack(&codes, groups, 32);
-    let words: Vec<u32> = (0..20).collect();
     let start = Instant::now();
-    let by_code = nearest_by_code(&codes, &words, 8);
+    assert!((0..20).all(|word| codes.nearest(word, 8).unwrap().len() == 8));
     let between = start.elapsed();
-    let by_vector = nearest_by_vector(&table, &words, 8);
+    assert!((0..20).all(|word| nearest_rows(&table, word, 8).unwrap().len() == 8));
     println!("by code {between:?}, by vector {:?}", start.elapsed() - between);
     assert!(start.elapsed() < Duration::from_secs(5));
-    assert!(by_code.iter().chain(&by_vector).all(|near| near.len() == 8));
 }

@@ -2,12 +2,10 @@
 
 use super::Result;
 use super::arguments::Settings;
-use super::report::{
-    EpochReport, ModelReport, Neighbours, REPORT, Report, html, known_runs, nearest_by_code,
-    nearest_by_vector, usage,
-};
+use super::report::{EpochReport, ModelReport, Neighbours, REPORT, Report, html, known_runs};
 use super::results::{Epoch, Yardsticks};
 use dpq::io::write_whole;
+use dpq::pq::{SilentCodebooks, Usage, nearest_rows};
 use dpq::{CodeTable, Tensor, parallel};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,34 +65,38 @@ impl Watch {
         self.report.models.push(model);
     }
 
-    /// What the model has come to: its epochs, the rows of all words, and their codes if there are any.
-    /// The file is written.
+    /// What the model has come to: its epochs, the rows of all words, their codes if there are any, and
+    /// the codebooks that the last epoch did not train. The file is written.
     ///
     /// # Errors
-    /// If it cannot be.
+    /// If it cannot be, or a number of the rows is not finite.
     pub fn update(
         &mut self,
         epochs: &[Epoch],
         rows: &Tensor<f32>,
         codes: Option<&CodeTable>,
+        silent: &[SilentCodebooks],
     ) -> Result<()> {
-        let shown = shown(self.words.len());
-        let word = |&id: &u32| self.words[id as usize].clone();
-        let by_vector = nearest_by_vector(rows, &shown, NEIGHBOURS);
-        let by_code = codes.map(|codes| nearest_by_code(codes, &shown, NEIGHBOURS));
-        let neighbours = shown.iter().enumerate().map(|(i, id)| Neighbours {
-            word: word(id),
-            by_code: by_code.iter().flat_map(|nearest| nearest[i].iter().map(word)).collect(),
-            by_vector: by_vector[i].iter().map(word).collect(),
-        });
-        let neighbours = neighbours.collect();
+        let word = |id: u32| self.words[id as usize].clone();
+        let mut neighbours = Vec::new();
+        for id in shown(self.words.len()) {
+            let by_code = match codes {
+                Some(codes) => codes.nearest(id, NEIGHBOURS)?,
+                None => Vec::new(),
+            };
+            let by_vector = nearest_rows(rows, id, NEIGHBOURS)?;
+            neighbours.push(Neighbours {
+                word: word(id),
+                by_code: by_code.into_iter().map(|(id, _)| word(id)).collect(),
+                by_vector: by_vector.into_iter().map(|(id, _)| word(id)).collect(),
+            });
+        }
         let model = self.report.models.last_mut().expect("a model that began");
         model.neighbours = neighbours;
         model.epochs = epochs.iter().map(epoch).collect();
-        if let Some(codes) = codes {
-            model.warnings = warnings(codes);
-            model.usage = Some(usage(codes));
-        }
+        model.usage = codes.map(Usage::of);
+        model.warnings = silent.iter().map(SilentCodebooks::to_string).collect();
+        model.warnings.extend(model.usage.iter().flat_map(warnings));
         self.write()
     }
 
@@ -134,15 +136,11 @@ fn epoch(epoch: &Epoch) -> EpochReport {
 }
 
 /// Groups that use few of their codewords.
-fn warnings(codes: &CodeTable) -> Vec<String> {
-    let usage = usage(codes);
-    let used = |counts: &[u32]| counts.iter().filter(|&&count| count > 0).count();
-    let groups = usage.counts.chunks(usage.codebook_size).map(used).enumerate();
-    let few = groups.filter(|(_, used)| (*used as f64) < FEW * usage.codebook_size as f64);
-    few.map(|(group, used)| {
-        format!("group {}: {used} of {} codewords are used", group + 1, usage.codebook_size)
-    })
-    .collect()
+fn warnings(usage: &Usage) -> Vec<String> {
+    let size = usage.codebook_size();
+    let few = usage.of_groups().enumerate().filter(|(_, of)| (of.used as f64) < FEW * size as f64);
+    few.map(|(group, of)| format!("group {}: {} of {size} codewords are used", group + 1, of.used))
+        .collect()
 }
 
 /// What the system tells of the machine.

@@ -1,7 +1,7 @@
 //! A small model that predicts the next word, its embedding the softmax form of DPQ in primitive ops.
 
 use dpq::optim::{Optimizer, Sgd};
-use dpq::pq::{Normalization, composed};
+use dpq::pq::{Normalization, Usage, composed};
 use dpq::rng::{ChaCha8Rng, stream};
 use dpq::{CodeTable, DpqConfig, Params, Tape, Tensor};
 use rand::Rng;
@@ -42,7 +42,7 @@ pub fn train(common: f64, normalize: bool) -> dpq::Result<(Vec<usize>, f64)> {
         if [0, 100, 300, 700, 1500].contains(&step) {
             let p = tape.evaluate(&params);
             let all = composed::sx(&config, normalization, p[queries], p[keys], p[values]);
-            used.push(CodeTable::pack(&all.codes.to_vec(), D, K).used());
+            used.push(Usage::of(&CodeTable::pack(&all.codes.to_vec(), D, K)).used());
             tape.reset();
         }
         let (ids, next) = pairs(&mut rng);

@@ -64,7 +64,7 @@
 //!
 //! For VQ normalisation changes only the choice: the codeword that is chosen need not be the nearest.
 //! Whether more codewords are used then depends on the task: count them
-//! ([`CodeTable::used`](crate::CodeTable::used)).
+//! ([`Usage`](crate::pq::Usage)).
 //!
 //! # Running averages
 //!

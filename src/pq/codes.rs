@@ -213,15 +213,6 @@ impl CodeTable {
         self.bands
     }
 
-    /// How many of all D K codewords at least one row uses.
-    pub fn used(&self) -> usize {
-        let mut used = vec![false; self.groups * self.codebook_size];
-        for (i, code) in self.codes().enumerate() {
-            used[i % self.groups * self.codebook_size + code as usize] = true;
-        }
-        used.into_iter().filter(|&used| used).count()
-    }
-
     /// The fraction of codes that differ in `before`, a table of the same sizes; 0 without any codes.
     ///
     /// # Panics
@@ -311,12 +302,11 @@ mod tests {
     }
 
     #[test]
-    fn usage_and_change_are_counted() {
+    fn changes_are_counted() {
         let (a, b) = (CodeTable::pack(&[0, 1, 0, 2], 2, 3), CodeTable::pack(&[0, 1, 1, 2], 2, 3));
-        assert_eq!((a.used(), b.used()), (3, 4));
         assert_eq!(a.changed(&b), 0.25);
         let empty = CodeTable::pack(&[], 2, 3);
-        assert_eq!((empty.rows(), empty.used(), empty.changed(&empty)), (0, 0, 0.0));
+        assert_eq!((empty.rows(), empty.changed(&empty)), (0, 0.0));
     }
 
     #[test]

@@ -42,6 +42,10 @@
 //! | VQ, codebook term | no | yes, chosen codewords | - |
 //! | VQ, commitment term (beta > 0) | yes | no | - |
 //!
+//! What to look at beside the loss: how a whole table uses its codewords, [`Usage`]; whether a gradient
+//! reaches every codebook, [`CodebookWatch`]; and which words are neighbours, by their
+//! [codes](codes::CodeTable::nearest) and by their [rows](nearest_rows).
+//!
 //! Read [`composed`] for the two forms in primitive ops, then [`mod@sx`] and [`mod@vq`] for the fused ones.
 
 mod bands;
@@ -69,6 +73,9 @@ mod dot_scores;
 mod quantizer;
 mod layer;
 mod inspection;
+mod usage;
+mod neighbours;
+mod codebook_watch;
 mod random_codes;
 #[cfg(feature = "proptest")]
 mod cases;
@@ -76,6 +83,7 @@ mod cases;
 pub use bands::{Band, Bands, bits};
 #[cfg(feature = "proptest")]
 pub use cases::cases;
+pub use codebook_watch::{CodebookWatch, SilentCodebooks};
 #[cfg(feature = "io")]
 pub use compact_file::CompactSizes;
 #[cfg(feature = "io")]
@@ -84,9 +92,11 @@ pub use config::{DpqConfig, Form, MovingAverage, Score, Temperature};
 pub use inspection::Inspection;
 pub use layer::DpqEmbedding;
 pub use names::Names;
+pub use neighbours::nearest_rows;
 pub use normalization::{BATCH_NORM_EPS, BATCH_NORM_RATE, Normalization};
 pub use quantized::{Codes, Options, Quantized};
 pub use quantizer::Quantizer;
 pub use random_codes::RandomCodes;
 pub use sx::{sx, sx_with};
+pub use usage::{GroupUsage, Usage};
 pub use vq::{vq, vq_with};

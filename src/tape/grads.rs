@@ -85,7 +85,7 @@ impl<T: Real> Grads<T> {
     /// If the parameter was not bound to the pass, or is not trained.
     #[track_caller]
     pub fn get(&self, id: ParamId) -> Option<Gradient<T>> {
-        self.entry(id).gradient.as_ref().map(|gradient| self.scaled(gradient))
+        self.unscaled_of(id).map(|gradient| self.scaled(gradient))
     }
 
     /// The gradient of a parameter in its own shape, zeros where the loss does not depend on it.
@@ -110,6 +110,15 @@ impl<T: Real> Grads<T> {
     /// The gradients before they are scaled by [`factor`](Grads::factor).
     pub(crate) fn unscaled(&self) -> impl Iterator<Item = (ParamId, &Gradient<T>)> + Clone {
         self.entries.iter().filter_map(|entry| Some((entry.id, entry.gradient.as_ref()?)))
+    }
+
+    /// The gradient of a parameter before it is scaled by [`factor`](Grads::factor).
+    ///
+    /// # Panics
+    /// As [`get`](Grads::get).
+    #[track_caller]
+    pub(crate) fn unscaled_of(&self, id: ParamId) -> Option<&Gradient<T>> {
+        self.entry(id).gradient.as_ref()
     }
 
     /// What [`unscaled`](Grads::unscaled) gradients have to be multiplied by.

@@ -4,7 +4,7 @@ use super::history::Epoch;
 use crate::error::{Error, Result};
 use crate::params::Params;
 use crate::real::Real;
-use crate::tape::{Bound, Tape, Var};
+use crate::tape::{Bound, Grads, Tape, Var};
 use crate::tensor::Tensor;
 
 /// What is trained: a model with its data.
@@ -18,6 +18,19 @@ pub trait Task<T: Real> {
     /// It must depend on nothing but its arguments, the parameters, noise of the tape, and what
     /// [`carried`](Task::carried) returns: then a run that was interrupted gives the same bits.
     fn loss<'t>(&mut self, p: &Bound<'t, T>, epoch: usize, step: usize) -> (Var<'t, T>, f64);
+
+    /// Called after every step of the optimiser with the gradients that it took, clipped if they were.
+    /// Nothing by default.
+    ///
+    /// It may change parameters, such as codebooks that follow a moving average. It must depend on
+    /// nothing but what [`loss`](Task::loss) may depend on. The step counts as done when it returns, so
+    /// a checkpoint holds its effect.
+    ///
+    /// # Errors
+    /// Whatever goes wrong; training ends with it. The optimiser's step is then taken, but not counted.
+    fn after_step(&mut self, _params: &mut Params<T>, _grads: &Grads<T>) -> Result<()> {
+        Ok(())
+    }
 
     /// Figures on the validation data after an epoch. The best model and early stopping go by the
     /// first one: the lower the better.

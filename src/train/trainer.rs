@@ -21,8 +21,9 @@ pub const BEST: &str = "best.safetensors";
 
 /// A training loop with checkpoints. See the [module](super) for a whole program.
 ///
-/// Every step is: the gradients of the task's loss, clipped if wanted, and the optimiser's step. The
-/// tape's noise is a function of the parameters' seed and of the number of the step.
+/// Every step is: the gradients of the task's loss, clipped if wanted, the optimiser's step, and what the
+/// task does [after it](Task::after_step). The tape's noise is a function of the parameters' seed and of
+/// the number of the step.
 pub struct Trainer<'a, T: Real, O> {
     params: Params<T>,
     optimizer: O,
@@ -369,6 +370,7 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         }
         check_figure("the reported number", figure)?;
         self.optimizer.step(&mut self.params, &grads)?;
+        task.after_step(&mut self.params, &grads)?;
         Ok(figure)
     }
 

@@ -234,6 +234,8 @@ fn what_threads_can_share_is_send_and_sync() {
     shared::<dpq::DpqEmbedding>();
     shared::<dpq::pq::RandomCodes>();
     shared::<dpq::CodeTable>();
+    shared::<dpq::pq::Usage>();
+    shared::<dpq::pq::CodebookWatch>();
     shared::<dpq::CompactEmbedding<f64>>();
     shared::<dpq::nn::Linear>();
     shared::<dpq::nn::Lstm>();

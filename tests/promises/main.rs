@@ -2,6 +2,7 @@
 
 mod algebra;
 mod bad_input;
+mod codes;
 mod compact;
 mod determinism;
 mod export;

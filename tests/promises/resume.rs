@@ -8,8 +8,8 @@ use dpq::nn::{LanguageModel, LanguageModelConfig, LstmState};
 use dpq::optim::{Adam, Optimizer, Sgd};
 use dpq::train::{BEST, Ending, Event, LATEST, Task, Trainer, Which};
 use dpq::{
-    Bound, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Grads, Params, Result, Tape,
-    Tensor, Var, parallel, rng,
+    Bound, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Grads, ParamId, Params,
+    Result, Tape, Tensor, Var, parallel, rng,
 };
 use std::cell::Cell;
 use std::path::Path;
@@ -24,6 +24,8 @@ struct Words {
     model: LanguageModel<f32>,
     text: Batches,
     state: LstmState<f32>,
+    bias: ParamId,
+    mean: ParamId,
 }
 
 impl Task<f32> for Words {
@@ -38,6 +40,17 @@ impl Task<f32> for Words {
         let pass = self.model.forward(p, &self.text.window(step), &self.state);
         self.state = pass.state;
         (pass.objective, f64::from(pass.cross_entropy))
+    }
+
+    /// The mean of the softmax's bias moves after it, and draws the bias back.
+    fn after_step(&mut self, params: &mut Params<f32>, grads: &Grads<f32>) -> Result<()> {
+        let bias = params.get(self.bias).deep_copy();
+        let mean = params.write(self.mean);
+        mean.iter_mut().zip(bias.data()).for_each(|(mean, b)| *mean += 0.1 * (b - *mean));
+        let (mean, rate) = (params.get(self.mean).deep_copy(), 1e-3 * grads.norm() as f32);
+        let bias = params.write(self.bias).iter_mut();
+        bias.zip(mean.data()).for_each(|(b, mean)| *b += rate * (mean - *b));
+        Ok(())
     }
 
     fn validate(
@@ -83,7 +96,9 @@ fn words(quantized: Option<DpqConfig>) -> (Params<f32>, Words) {
         draws.data().iter().map(|x| (x * x * VOCABULARY as f64 * 0.999) as u32).collect();
     let text = Batches::new(&ids, BATCH, 5).unwrap();
     let state = model.start(BATCH);
-    (params, Words { model, text, state })
+    let bias = params.find("softmax.bias").unwrap();
+    let mean = params.add_statistic("mean", params.get(bias).deep_copy());
+    (params, Words { model, text, state, bias, mean })
 }
 
 /// Any optimiser, as a trainer takes it.
@@ -299,6 +314,59 @@ fn a_folder_that_is_removed_does_not_stop_training_and_is_told() {
         !faults.is_empty() && faults.iter().all(|fault| fault.contains("checkpoint")),
         "{faults:?}"
     );
+}
+
+#[test]
+fn a_task_is_told_of_every_step_when_it_is_taken_and_before_it_counts() {
+    /// Keeps w after every step; may fail in the third.
+    struct Told(Vec<f32>, bool);
+    impl Task<f32> for Told {
+        fn steps(&self) -> usize {
+            2
+        }
+        fn loss<'t>(&mut self, p: &Bound<'t, f32>, _: usize, _: usize) -> (Var<'t, f32>, f64) {
+            (p[p.ids().next().unwrap()].sum() * 8.0, 0.0)
+        }
+        fn after_step(&mut self, params: &mut Params<f32>, grads: &Grads<f32>) -> Result<()> {
+            let w = params.ids().next().unwrap();
+            assert_eq!(grads.dense(w).data(), [2.0], "the clipped gradient");
+            self.0.push(params.get(w).data()[0]);
+            params.write(w)[0] *= 0.5;
+            let (name, value, expected) = ("step", "3".into(), "less".into());
+            let fails = self.1 && self.0.len() == 3;
+            if fails { Err(Error::Config { name, value, expected }) } else { Ok(()) }
+        }
+        fn validate(
+            &mut self,
+            _: &mut Tape<f32>,
+            params: &Params<f32>,
+        ) -> Result<Vec<(&'static str, f64)>> {
+            Ok(vec![("w", f64::from(params.get(params.ids().next().unwrap()).data()[0]))])
+        }
+    }
+    let trainer = |folder: &Path| {
+        let mut params = Params::new();
+        params.add("w", Tensor::from([16.0_f32]));
+        let trainer = Trainer::new(params, Sgd::new(1.0)).epochs(2).clip(2.0);
+        trainer.checkpoints(folder, Duration::ZERO)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (mut own, mut told) = (trainer(folder.path()), Told(vec![], false));
+    own.run(&mut told, |_| ()).unwrap();
+    assert_eq!(told.0, [14.0, 5.0, 0.5, -1.75]);
+    let figures: Vec<_> = own.history().iter().map(|epoch| epoch.figure("w").unwrap()).collect();
+    assert_eq!(figures, [2.5, -0.875]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let (mut own, mut told) = (trainer(folder.path()), Told(vec![], true));
+    let error = own.run(&mut told, |_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("epoch 2, step 1: step = 3: expected less; "), "{error}");
+    assert_eq!(own.position(), (1, 0));
+    // The last checkpoint is that of the second step, with what the task did after it.
+    let mut again = trainer(folder.path());
+    again.resume(&mut told, Which::Latest).unwrap();
+    let w = again.params().ids().next().unwrap();
+    assert_eq!((again.position(), again.params().get(w).data()[0]), ((1, 0), 2.5));
 }
 
 /// Whose validation figures are given.

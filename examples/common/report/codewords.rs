@@ -1,9 +1,10 @@
 //! Which codewords are used.
 
+use super::Report;
 use super::picture::{TEXT, WIDTH, font, picture, rgb};
 use super::style::HEAT;
 use super::text::{escape, figure, percent, section, table, thousands};
-use super::{Report, Usage};
+use dpq::pq::Usage;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::fmt::Write;
@@ -22,47 +23,16 @@ const CLASSES: [(f64, &str); 6] = [
     (4.0, "above 4 times"),
 ];
 
-/// A group of codewords, in figures.
-struct Group {
-    used: usize,
-    /// The share of words that use the most used codeword.
-    most: f64,
-    /// So many equally used codewords would be as even: the exponential of the entropy.
-    effective: f64,
-}
-
-impl Usage {
-    fn fits(&self) -> bool {
-        self.groups.checked_mul(self.codebook_size) == Some(self.counts.len())
-            && !self.counts.is_empty()
+/// The mean count of a piece of the map, as one of the [`HEAT`] classes.
+fn class(usage: &Usage, groups: &Range<usize>, codewords: &Range<usize>, even: f64) -> usize {
+    let size = usage.codebook_size();
+    let rows = usage.counts()[groups.start * size..].chunks(size).take(groups.len());
+    let words: f64 = rows.map(|row| row[codewords.clone()].iter().sum::<f64>()).sum();
+    if words == 0.0 {
+        return 0;
     }
-
-    fn group(&self, counts: &[u32]) -> Group {
-        let (mut used, mut most, mut words, mut sum) = (0, 0, 0, 0.0);
-        for &count in counts.iter().filter(|&&count| count > 0) {
-            used += 1;
-            most = most.max(count);
-            words += u64::from(count);
-            if count > 1 {
-                sum += f64::from(count) * f64::from(count).ln();
-            }
-        }
-        let words = (words as f64).max(1.0);
-        let effective = if used == 0 { 0.0 } else { (words.ln() - sum / words).exp() };
-        Group { used, most: f64::from(most) / words, effective }
-    }
-
-    /// The mean count of a piece of the map, as one of the [`HEAT`] classes.
-    fn class(&self, groups: &Range<usize>, codewords: &Range<usize>, even: f64) -> usize {
-        let rows = self.counts[groups.start * self.codebook_size..].chunks(self.codebook_size);
-        let row = |row: &[u32]| row[codewords.clone()].iter().map(|&n| u64::from(n)).sum::<u64>();
-        let words: u64 = rows.take(groups.len()).map(row).sum();
-        if words == 0 {
-            return 0;
-        }
-        let mean = words as f64 / (groups.len() * codewords.len()) as f64;
-        CLASSES.iter().take_while(|(least, _)| mean >= least * even).count()
-    }
+    let mean = words / (groups.len() * codewords.len()) as f64;
+    CLASSES.iter().take_while(|(least, _)| mean >= least * even).count()
 }
 
 /// Ranges of equal size, but for the last one, that cut `0..n` into at most `most`.
@@ -75,16 +45,7 @@ pub fn usages(report: &Report) -> String {
     let mut html = String::new();
     for model in &report.models {
         let Some(usage) = &model.usage else { continue };
-        let name = &model.name;
-        if usage.fits() {
-            html += &usage_figure(name, usage);
-        } else {
-            let _ = writeln!(
-                html,
-                "<p>The counts of {} are not groups x codebook size, and left out.</p>",
-                escape(name)
-            );
-        }
+        html += &usage_figure(&model.name, usage);
     }
     if html.is_empty() {
         return html;
@@ -103,10 +64,9 @@ pub fn usages(report: &Report) -> String {
 }
 
 fn usage_figure(name: &str, usage: &Usage) -> String {
-    let (groups, size) = (usage.groups, usage.codebook_size);
+    let (groups, size) = (usage.groups(), usage.codebook_size());
     let (rows, columns) = (bins(groups, MAP.0), bins(size, MAP.1));
-    let all: u64 = usage.counts.iter().map(|&count| u64::from(count)).sum();
-    let even = all as f64 / usage.counts.len() as f64;
+    let even = usage.total() / size as f64;
 
     let height = (500 / rows.len()).clamp(8, 40) * rows.len();
     let (left, top) = (90, 56);
@@ -119,7 +79,7 @@ fn usage_figure(name: &str, usage: &Usage) -> String {
             // Neighbours of a class are one rectangle.
             let mut start = 0;
             let classes: Vec<_> =
-                columns.iter().map(|codewords| usage.class(groups, codewords, even)).collect();
+                columns.iter().map(|codewords| class(usage, groups, codewords, even)).collect();
             for same in classes.chunk_by(|a, b| a == b) {
                 let end = start + same.len();
                 let corners = [(column(start), row(g)), (column(end), row(g + 1))];
@@ -142,14 +102,13 @@ fn usage_figure(name: &str, usage: &Usage) -> String {
         text(&size.to_string(), (right, bottom + 12), HPos::Right, VPos::Top)
     });
 
-    let figures: Vec<_> = usage.counts.chunks(size).map(|counts| usage.group(counts)).collect();
-    let unused = usage.counts.len() - figures.iter().map(|group| group.used).sum::<usize>();
-    let share = percent(unused as f64 / usage.counts.len() as f64);
+    let (unused, all) = (usage.dead(), usage.counts().len());
+    let share = percent(unused as f64 / all as f64);
     let sentence = format!(
         "{name}: {} of {} codewords ({share}) are used by no word; the more even a row, the more its \
          codes say.",
         thousands(unused),
-        thousands(usage.counts.len())
+        thousands(all)
     );
     let mut notes = Vec::new();
     if rows.len() < groups || columns.len() < size {
@@ -159,15 +118,15 @@ fn usage_figure(name: &str, usage: &Usage) -> String {
             columns[0].len()
         ));
     }
-    let table_rows: Vec<_> = figures
-        .iter()
+    let table_rows: Vec<_> = usage
+        .of_groups()
         .enumerate()
         .map(|(g, group)| {
             vec![
                 (g + 1).to_string(),
                 thousands(group.used),
-                format!("{:.1}", group.effective),
-                percent(group.most),
+                format!("{:.1}", group.perplexity),
+                percent(group.largest),
             ]
         })
         .collect();

@@ -12,8 +12,9 @@ mod curves;
 mod quality;
 mod codewords;
 
-pub use gather::{known_runs, nearest_by_code, nearest_by_vector, usage};
+pub use gather::known_runs;
 
+use dpq::pq::Usage;
 use std::fmt::Write;
 use text::{details, escape, or_dash, perplexity, seconds, section, table, thousands};
 
@@ -52,6 +53,7 @@ pub struct ModelReport {
     pub test: Option<f64>,
     /// Bytes of its table of embeddings, compressed if it is.
     pub table_bytes: usize,
+    /// How its words use the codewords.
     pub usage: Option<Usage>,
     pub neighbours: Vec<Neighbours>,
     pub warnings: Vec<String>,
@@ -70,24 +72,13 @@ pub struct EpochReport {
     pub tokens_per_second: f64,
 }
 
-/// How many words use a codeword.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// D
-    pub groups: usize,
-    /// K
-    pub codebook_size: usize,
-    /// D x K
-    pub counts: Vec<u32>,
-}
-
 /// The words that are nearest to one, the nearest first.
 #[derive(Clone, Debug, Default)]
 pub struct Neighbours {
     pub word: String,
     /// By the number of codes that differ.
     pub by_code: Vec<String>,
-    /// By the distance of their vectors.
+    /// By the angle between their vectors.
     pub by_vector: Vec<String>,
 }
 
@@ -230,8 +221,8 @@ fn neighbours(report: &Report) -> String {
     if html.is_empty() {
         return html;
     }
-    let sentence = "<p>Words whose codes differ least, and words whose vectors are nearest: where both \
-                    lists agree, the codes hold the meaning.</p>\n";
+    let sentence = "<p>Words whose codes differ least, and words whose vectors differ least in \
+                    direction: where both lists agree, the codes hold the meaning.</p>\n";
     section("Neighbours of words", &format!("{sentence}{html}"))
 }
 
