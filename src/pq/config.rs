@@ -209,9 +209,9 @@ impl DpqConfig {
     fn check_form(&self) -> Result<()> {
         if self.form == Form::Sx {
             return match self.moving_average {
-                Some(_) => refuse(
+                Some(settings) => refuse(
                     "moving average",
-                    "some".into(),
+                    settings.to_string(),
                     "none for SX, whose values learn from the task",
                 ),
                 None => Ok(()),

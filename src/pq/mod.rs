@@ -42,6 +42,23 @@
 //! | VQ, codebook term | no | yes, chosen codewords | - |
 //! | VQ, commitment term (beta > 0) | yes | no | - |
 //!
+//! # Options
+//!
+//! All are fields of [`DpqConfig`], with a sentence on when to use each, and off by default.
+//!
+//! | option | what it changes |
+//! |---|---|
+//! | [`Score`] | SX: r\[j\] = -\|\|q - C^k\[j\]\|\|^2, or the cosine, instead of the dot product |
+//! | [`Temperature`] | SX: tau learns, or is annealed by a schedule |
+//! | sampling | SX: in training a code is drawn from p, as by Gumbel noise on log p; evaluation takes the best |
+//! | beta | the weight of the entropy term (SX) or of the commitment term (VQ) |
+//! | [`MovingAverage`] | VQ: codebooks are moving averages of their queries; dead codewords are revived |
+//! | additive | codewords are as wide as rows, and a row is the mean of its D codewords |
+//! | [`Bands`] | rare ids choose from the first K_b codewords, in fewer bits |
+//! | shared, batch_norm | one codebook for all groups; scores as they are |
+//!
+//! A [`Quantizer`] is all of it for activations of any kind; [`DpqEmbedding`] is a gather and a quantizer.
+//!
 //! What to look at beside the loss: how a whole table uses its codewords, [`Usage`]; whether a gradient
 //! reaches every codebook, [`CodebookWatch`]; and which words are neighbours, by their
 //! [codes](codes::CodeTable::nearest) and by their [rows](nearest_rows).

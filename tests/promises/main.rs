@@ -10,6 +10,7 @@ mod fused_equals_composed;
 mod golden;
 mod house;
 mod numbers;
+mod options;
 mod owners;
 mod precision;
 mod products;

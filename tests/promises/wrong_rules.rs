@@ -5,8 +5,11 @@
 //! for the list.
 
 use dpq::gradcheck::Report;
-use dpq::pq::{BATCH_NORM_EPS, Form, Normalization, Quantized, Temperature, composed};
-use dpq::{Context, DpqConfig, Op, Tensor, Var, gradcheck, rng};
+use dpq::pq::{
+    BATCH_NORM_EPS, Form, Normalization, Options, Quantized, Quantizer, Score, Temperature,
+    composed, sx_with, vq_with,
+};
+use dpq::{Context, DpqConfig, Init, Op, Params, Tensor, Var, gradcheck, gradcheck_params, rng};
 
 /// What people get wrong in DPQ's rules. `None` stands for the right rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -498,4 +501,137 @@ fn mistakes_in_common_rules_are_found() {
         println!("{mistake:<36} error {:.1e}", report.error());
         assert!(report.error() > report.tolerance, "{mistake} passed: {report}");
     }
+}
+
+/// y = x with a wrong gradient, so that what leads to x is planted with it.
+fn mistaken<'t>(x: Var<'t, f64>, rule: fn(&mut Context<'_, f64>)) -> Var<'t, f64> {
+    with_rule(&[x], x.value(), rule)
+}
+
+#[test]
+fn mistakes_in_the_rules_of_options_are_found() {
+    let (n, groups, s, k) = (7, 2, 3, 5);
+    let config = DpqConfig { beta: 0.4, ..DpqConfig::sx(groups, k) };
+    let (ids, limits) = ([0, 1, 2, 3, 1, 0, 1], [5, 2, 3, 2]);
+    let draws = Tensor::from_fn([n, groups], |i| (i as f64 * 0.37 + 0.05).fract());
+    let inputs = || {
+        let shapes = [vec![4, groups * s], vec![groups, k, s], vec![groups, k, s]];
+        let [q, c, v] = shapes.map(|shape| wave(&shape));
+        [q, Tensor::from_fn(c.shape(), |i| (i as f64 * 0.9 + 1.0).sin()), v]
+    };
+    let tau = |mistake: Option<fn(&mut Context<'_, f64>)>| {
+        let [q, c, v] = inputs();
+        gradcheck([q, c, v, Tensor::scalar(0.6)], |[q, c, v, tau]| {
+            let tau = mistake.map_or(tau, |rule| mistaken(tau, rule));
+            let options = Options { temperature: Some(tau), ..Options::default() };
+            let quantized = sx_with(&config, Normalization::Batch, q, &ids, c, v, options);
+            weighted(quantized)
+        })
+    };
+    let sampled_or_limited = |which: usize, wrong: bool| {
+        gradcheck(inputs(), |[q, c, v]| {
+            let options = |right: bool| Options {
+                draws: (which == 0 && right).then_some(&draws),
+                limits: (which == 1 && right).then_some(&limits[..]),
+                ..Options::default()
+            };
+            let form =
+                |right| sx_with(&config, Normalization::Batch, q, &ids, c, v, options(right));
+            let of_wrong = || {
+                let (value, gradient) = (form(true), form(false));
+                let rows = gradient.rows.straight_through(value.rows.value());
+                Quantized { rows, ..gradient }
+            };
+            weighted(q.tape().fused(|| form(true), || if wrong { of_wrong() } else { form(true) }))
+        })
+    };
+    let still = |wrong: bool| {
+        let config = DpqConfig { beta: 0.4, ..DpqConfig::vq(groups, k) };
+        let [q, c, _] = inputs();
+        gradcheck([q, c], |[q, c]| {
+            let form = |still_codebook| {
+                let options = Options { still_codebook, ..Options::default() };
+                vq_with(&config, Normalization::Batch, q, &ids, c, options)
+            };
+            weighted(q.tape().fused(|| form(true), || form(!wrong)))
+        })
+    };
+    for (right, report) in [
+        ("temperature", tau(None)),
+        ("sampled", sampled_or_limited(0, false)),
+        ("limited", sampled_or_limited(1, false)),
+        ("still codebook", still(false)),
+    ] {
+        assert!(report.error() <= report.tolerance, "{right}: {report}");
+    }
+    let rows = || [wave(&[4, 3])];
+    let found = [
+        ("temperature: the other sign", tau(Some(|ctx| each(ctx, |_, _, dy| -dy)))),
+        ("temperature: not over tau", tau(Some(|ctx| each(ctx, |tau, _, dy| dy * tau)))),
+        ("temperature: none", tau(Some(|ctx| each(ctx, |_, _, _| 0.0)))),
+        ("sampled: as if the best were chosen", sampled_or_limited(0, true)),
+        ("limited: as if all could be chosen", sampled_or_limited(1, true)),
+        ("still codebook: moved all the same", still(true)),
+        (
+            "unit rows: dy / ||x||",
+            gradcheck(rows(), |[x]| {
+                with_rule(&[x], x.unit_rows().value(), |ctx| {
+                    each(ctx, |x, y, dy| if x == 0.0 { 0.0 } else { dy * y / x });
+                })
+            }),
+        ),
+        (
+            "unit rows: the length dropped",
+            gradcheck(rows(), |[x]| {
+                with_rule(&[x], x.unit_rows().value(), |ctx| {
+                    let (y, dy) = (ctx.output(0), ctx.output_grad(0).expect("used"));
+                    let along = |i: usize| {
+                        (0..3)
+                            .map(|t| y.data()[i / 3 * 3 + t] * dy.data()[i / 3 * 3 + t])
+                            .sum::<f64>()
+                    };
+                    let dx = |i: usize| dy.data()[i] - y.data()[i] * along(i);
+                    ctx.add(0, Tensor::from_fn([4, 3], dx));
+                })
+            }),
+        ),
+        (
+            "mean of groups: not over D",
+            quantizer_with(DpqConfig { additive: true, ..config }, |x| {
+                mistaken(x, |ctx| each(ctx, |_, _, dy| 2.0 * dy))
+            }),
+        ),
+        (
+            "squared distance: 1 for 2",
+            quantizer_with(
+                DpqConfig { score: Score::SquaredDistance, batch_norm: false, ..config },
+                |x| mistaken(x, |ctx| each(ctx, |_, _, dy| 0.5 * dy)),
+            ),
+        ),
+    ];
+    assert_eq!(found.len(), 10);
+    for (mistake, report) in found {
+        println!("{mistake:<36} error {:.1e}", report.error());
+        assert!(report.error() > report.tolerance, "{mistake} passed: {report}");
+    }
+}
+
+/// A loss of rows and regulariser.
+fn weighted(quantized: Quantized<'_, f64>) -> Var<'_, f64> {
+    let weights = Tensor::from_fn(quantized.rows.shape(), |i| (i as f64 * 0.7).cos() + 0.2);
+    let loss = (quantized.rows * quantized.rows.tape().constant(weights)).sum();
+    quantized.regulariser.map_or(loss, |regulariser| loss + regulariser * 0.5)
+}
+
+/// The check of a quantiser of activations that pass through `mistake`.
+fn quantizer_with(
+    config: DpqConfig,
+    mistake: impl for<'t> Fn(Var<'t, f64>) -> Var<'t, f64>,
+) -> Report {
+    let mut params = Params::seeded(2);
+    let width = if config.additive { 3 } else { 6 };
+    let activations = params.add("activations", wave(&[5, 6]));
+    let scope = params.scope("codes").init(Init::Uniform(1.0));
+    let quantizer = Quantizer::new(scope, width, config).unwrap();
+    gradcheck_params(&params, |p| weighted(quantizer.forward(p, mistake(p[activations]))))
 }

@@ -61,6 +61,20 @@
 //! So one sweep over the ids, which computes drh once, gives everything: the first term of dq, P, S1
 //! and dC^v. What remains is small, and one linear map of q'.
 //!
+//! # Options
+//!
+//! A temperature that learns has the gradient
+//!
+//! ```text
+//! dtau       = - sum drh rh / tau = - sum_j S2[j] / tau
+//! ```
+//!
+//! of sums that are there anyway. If codes are sampled, w is the one-hot of each token's own code: the
+//! rows, dC^v and the entropy term's w / (p + 1e-10) are taken token by token; scores, p and everything
+//! else still once per distinct id. One draw x a token and group is enough, for the first j with
+//! p\[0\] + ... + p\[j\] above x has the chances p\[j\], as the best j of log p\[j\] plus Gumbel noise has.
+//! Where an id may choose only from the first so many codewords, p is 0 for the others, and so is drh.
+//!
 //! The files in the order in which they are read: `logits` (what p is the softmax of), `forward`,
 //! `pass` (what the backward pass reads, and dq), `batch_norm` (the statistics' contribution),
 //! `backward`.
