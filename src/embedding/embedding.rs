@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::real::Real;
 use crate::tape::{Bound, Var};
+use crate::tensor::Tensor;
 
 /// How embeddings start unless their scope says otherwise.
 pub(crate) const EMBEDDING_INIT: Init = Init::Uniform(0.1);
@@ -22,6 +23,20 @@ pub(crate) fn check_table(vocabulary: usize, width: usize) -> Result<()> {
         return refuse("vocabulary", vocabulary, format!("1 to {most} rows of width {width}"));
     }
     Ok(())
+}
+
+/// Checks a finished table, V x d: its sizes, and that its elements are finite.
+pub(crate) fn check_finished<T: Real>(table: &Tensor<T>) -> Result<[usize; 2]> {
+    let [vocabulary, width] = table.shape()[..] else {
+        return Err(Error::Config {
+            name: "shape of the table",
+            value: format!("{:?}", table.shape()),
+            expected: "V x d".into(),
+        });
+    };
+    check_table(vocabulary, width)?;
+    table.check_finite(|| "an element of the table".into())?;
+    Ok([vocabulary, width])
 }
 
 /// Gives every id of a vocabulary a row of numbers. Models hold one as `Box<dyn Embedding<T>>`, so

@@ -3,6 +3,6 @@
 mod embedding;
 mod full;
 
-pub(crate) use embedding::{EMBEDDING_INIT, check_table};
+pub(crate) use embedding::{EMBEDDING_INIT, check_finished, check_table};
 pub use embedding::{Embedded, Embedding};
 pub use full::FullEmbedding;
