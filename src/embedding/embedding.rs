@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::init::Init;
+use crate::ops::Ids;
 use crate::real::Real;
 use crate::tape::{Bound, Var};
 use crate::tensor::Tensor;
@@ -58,4 +59,18 @@ pub struct Embedded<'t, T: Real> {
     pub rows: Var<'t, T>,
     /// A scalar to add to the loss, where the embedding has one.
     pub regulariser: Option<Var<'t, T>>,
+}
+
+/// The rows of `ids`, those of the padding id without a gradient.
+pub(crate) fn stop_padding<'t, T: Real>(
+    rows: Var<'t, T>,
+    ids: &[u32],
+    padding: Option<u32>,
+) -> Var<'t, T> {
+    let first = padding.and_then(|padding| ids.iter().position(|&id| id == padding));
+    let (Some(padding), Some(first)) = (padding, first) else { return rows };
+    // Every row by its own number, but for padding, which has one number.
+    let first = first as u32;
+    let own = (0..).zip(ids).map(|(i, &id)| if id == padding { first } else { i });
+    rows.gather_rows(Ids { ids: &own.collect::<Vec<u32>>(), padding: Some(first) })
 }

@@ -39,6 +39,11 @@ impl<T: Real> Scope<'_, T> {
         Scope { init: Some(init), ..self }
     }
 
+    /// How weights start here, or `default`.
+    pub(crate) fn init_or(&self, default: Init) -> Init {
+        self.init.unwrap_or(default)
+    }
+
     /// A scope within this one, with the same start values.
     pub fn scope(&mut self, name: &str) -> Scope<'_, T> {
         let path = self.path(name);
@@ -58,7 +63,7 @@ impl<T: Real> Scope<'_, T> {
     pub fn weight(&mut self, name: &str, shape: impl Into<Shape>, default: Init) -> ParamId {
         let name = self.path(name);
         let mut rng = rng::stream(self.params.seed(), &name, 0);
-        let value = self.init.unwrap_or(default).draw(shape, &mut rng);
+        let value = self.init_or(default).draw(shape, &mut rng);
         self.params.add(&name, value)
     }
 
