@@ -16,7 +16,7 @@ use common::{Result, interrupt, output};
 use dpq::data::Batches;
 use dpq::nn::{LanguageModel, LstmState};
 use dpq::optim::Sgd;
-use dpq::pq::{Form, RandomCodes};
+use dpq::pq::{FixedCodes, Form};
 use dpq::train::{Ending, Event, Task, Trainer};
 use dpq::{
     Bound, CodeTable, CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding,
@@ -152,7 +152,7 @@ fn embedding(
             (Box::new(embedding.clone()), Some(Rc::new(move |params| embedding.to_compact(params))))
         }
         Kind::Random => {
-            let embedding = RandomCodes::new(scope, vocabulary, width, dpq)?;
+            let embedding = FixedCodes::random(scope, vocabulary, width, dpq)?;
             (Box::new(embedding.clone()), Some(Rc::new(move |params| embedding.to_compact(params))))
         }
     })

@@ -1,6 +1,7 @@
 //! The gradient checks of both forms.
 
 use super::config::{DpqConfig, Form};
+use super::fixed_codes;
 use super::normalization::Normalization;
 use super::score;
 use super::sx::sx;
@@ -14,6 +15,7 @@ use proptest::prelude::*;
 /// The gradient checks of the ops in this folder.
 pub fn cases() -> Vec<Case> {
     let mut cases = score::cases();
+    cases.extend(fixed_codes::cases());
     cases.extend([form_case("dpq, sx", Form::Sx), form_case("dpq, vq", Form::Vq)]);
     cases
 }

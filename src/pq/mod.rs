@@ -64,18 +64,18 @@ mod compact_file;
 mod product_quantization;
 mod layer;
 mod inspection;
-mod random_codes;
+mod fixed_codes;
 #[cfg(feature = "proptest")]
 mod cases;
 
 #[cfg(feature = "proptest")]
 pub use cases::cases;
 pub use config::{DpqConfig, Form, bits};
+pub use fixed_codes::FixedCodes;
 pub use inspection::Inspection;
 pub use kmeans::{Centroids, KMeans};
 pub use layer::DpqEmbedding;
 pub use normalization::{BATCH_NORM_EPS, BATCH_NORM_RATE, Normalization};
 pub use quantized::Quantized;
-pub use random_codes::RandomCodes;
 pub use sx::sx;
 pub use vq::vq;
