@@ -2,10 +2,12 @@
 
 use super::embedding::{Embedded, Embedding, check_finished};
 use crate::error::{Error, Result};
+use crate::kernels::dispatch::dispatch;
 use crate::parallel;
 use crate::real::Real;
 use crate::tape::Bound;
 use crate::tensor::Tensor;
+use fearless_simd::Simd;
 
 /// Rows of a piece of work.
 const CHUNK: usize = 128;
@@ -217,23 +219,34 @@ impl ScalarTable {
             return Err(Error::Id { id, vocabulary: self.vocabulary() });
         }
         parallel::for_each_chunk(rows, CHUNK * self.width, |i, rows| {
-            for (&id, row) in ids[i * CHUNK..].iter().zip(rows.chunks_exact_mut(self.width)) {
-                self.look_up(id as usize, row);
+            let ids = &ids[i * CHUNK..];
+            match self.levels.bits {
+                8 => dispatch!(|simd| self.look_up::<_, T, 1>(simd, ids, rows)),
+                4 => dispatch!(|simd| self.look_up::<_, T, 2>(simd, ids, rows)),
+                _ => dispatch!(|simd| self.look_up::<_, T, 4>(simd, ids, rows)),
             }
         });
         Ok(())
     }
 
-    fn look_up<T: Real>(&self, id: usize, row: &mut [T]) {
-        let Levels { bits, .. } = self.levels;
-        let (scale, row_bytes) = (self.scales[id], self.levels.row_bytes(self.width));
-        let codes = &self.codes[id * row_bytes..][..row_bytes];
-        let mask = (1_u16 << bits) - 1;
-        for (&byte, elements) in codes.iter().zip(row.chunks_mut(self.levels.codes_per_byte())) {
-            let mut left = u16::from(byte);
-            for element in elements {
-                *element = self.levels.element((left & mask) as u8, scale);
-                left >>= bits;
+    /// Fills some rows, whose codes stand `PER_BYTE` in a byte.
+    #[inline(always)]
+    fn look_up<S: Simd, T: Real, const PER_BYTE: usize>(&self, _: S, ids: &[u32], rows: &mut [T]) {
+        let (levels, row_bytes) = (self.levels, self.levels.row_bytes(self.width));
+        let bits = 8 / PER_BYTE as u32;
+        let code = |byte: u8, i: usize| (byte >> (i as u32 * bits)) & (u8::MAX >> (8 - bits));
+        for (&id, row) in ids.iter().zip(rows.chunks_exact_mut(self.width)) {
+            let scale = self.scales[id as usize];
+            let bytes = &self.codes[id as usize * row_bytes..][..row_bytes];
+            let (whole, rest) = row.as_chunks_mut::<PER_BYTE>();
+            let (of_whole, of_rest) = bytes.split_at(whole.len());
+            for (elements, &byte) in whole.iter_mut().zip(of_whole) {
+                for (i, element) in elements.iter_mut().enumerate() {
+                    *element = levels.element(code(byte, i), scale);
+                }
+            }
+            for (i, element) in rest.iter_mut().enumerate() {
+                *element = levels.element(code(of_rest[0], i), scale);
             }
         }
     }
@@ -274,6 +287,7 @@ impl<T: Real> Embedding<T> for ScalarTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::dispatch::levels::at_each;
     use crate::parallel::with_threads;
     use proptest::prelude::*;
 
@@ -340,7 +354,7 @@ mod tests {
         }
 
         #[test]
-        fn rows_do_not_depend_on_each_other_nor_on_threads(table in tables()) {
+        fn rows_do_not_depend_on_each_other_nor_on_threads_and_instruction_sets(table in tables()) {
             for bits in [8, 4, 2] {
                 let together = all(&ScalarTable::quantize(&table, bits).unwrap());
                 for (i, row) in table.rows().enumerate() {
@@ -355,7 +369,11 @@ mod tests {
                     let quantized = ScalarTable::quantize(&many, bits).unwrap();
                     (all(&quantized), quantized)
                 };
-                prop_assert_eq!(with_threads(1, run), with_threads(3, run));
+                let one = with_threads(1, run);
+                prop_assert_eq!(&one, &with_threads(3, run));
+                for (level, found) in at_each(run) {
+                    prop_assert_eq!(&one, &found, "{}", level);
+                }
             }
         }
     }
