@@ -16,7 +16,7 @@ use common::{Result, interrupt, output};
 use dpq::data::Batches;
 use dpq::nn::{LanguageModel, LstmState};
 use dpq::optim::Sgd;
-use dpq::pq::{CodebookWatch, RandomCodes, SilentCodebooks, Usage};
+use dpq::pq::{CodebookWatch, FixedCodes, SilentCodebooks, Usage};
 use dpq::train::{Ending, Event, Task, Trainer};
 use dpq::{
     Bound, CodeTable, CompactEmbedding, DpqEmbedding, Embedding, Error, FullEmbedding, Grads, Init,
@@ -152,7 +152,7 @@ fn embedding(
             (Box::new(embedding.clone()), Some(Rc::new(move |params| embedding.to_compact(params))))
         }
         Kind::Random => {
-            let embedding = RandomCodes::new(scope, vocabulary, width, sx)?;
+            let embedding = FixedCodes::random(scope, vocabulary, width, sx)?;
             (Box::new(embedding.clone()), Some(Rc::new(move |params| embedding.to_compact(params))))
         }
     })

@@ -48,6 +48,18 @@ impl Init {
         }
     }
 
+    /// The standard deviation of the elements of a tensor of this shape.
+    pub(crate) fn deviation(self, shape: &[usize]) -> f64 {
+        let [fan_in, fan_out] = fans(shape);
+        match self {
+            Init::Uniform(bound) => bound / 3_f64.sqrt(),
+            Init::Normal(deviation) => deviation,
+            Init::Glorot => (2.0 / (fan_in + fan_out)).sqrt(),
+            Init::He => (2.0 / fan_in).sqrt(),
+            Init::Zeros => 0.0,
+        }
+    }
+
     /// Panics at the caller's line if a bound or a standard deviation is negative or not finite, or
     /// the precision makes it 0.
     #[track_caller]
@@ -97,6 +109,7 @@ mod tests {
             // 3,200 elements: the relative error of a deviation is about 1 / sqrt(2 n) = 1.3%.
             let found = deviation(&draw(init, &[4, 32, 25]));
             assert!((found - expected).abs() <= 0.05 * expected, "{init:?}: {found}, {expected}");
+            assert!((init.deviation(&[4, 32, 25]) - expected).abs() <= 1e-15, "{init:?}");
         }
     }
 

@@ -52,14 +52,15 @@
 //! 12. [`mod@gradcheck`]: the gradient checker
 //! 13. `strategies` (feature `proptest`): generated inputs for property-based tests
 //! 14. [`ops`]: operations, each rule beside its forward formula
-//! 15. [`embedding`]: the trait, and the full table
+//! 15. [`embedding`]: the trait, the full table, and two simpler ways to make it small
 //! 16. [`mod@pq`]: differentiable product quantization
 //! 17. [`data`]: vocabularies, corpora, batches, a built-in language
 //! 18. [`nn`]: linear and LSTM layers, language model
 //! 19. [`optim`]: gradient descent and schedules
-//! 20. `train` (feature `io`): a training loop with checkpoints, for models of one's own
-//! 21. `precision` (feature `proptest`): the same training in `f32` and in `f64`
-//! 22. [`guide`]: the course in prose, beside the numbered programs in `examples/`
+//! 20. [`reconstruct`]: codes learnt from a finished table
+//! 21. `train` (feature `io`): a training loop with checkpoints, for models of one's own
+//! 22. `precision` (feature `proptest`): the same training in `f32` and in `f64`
+//! 23. [`guide`]: the course in prose, beside the numbered programs in `examples/`
 //!
 //! # A walk: ids to codes, and the gradient back
 //!
@@ -96,8 +97,9 @@
 //!
 //! # When not to use it
 //!
-//! There is no GPU, no convolution, no graph compiler, and a tensor has at most four axes. To compress
-//! a finished table without training a model, product quantisation as in faiss is the simpler tool.
+//! There is no GPU, no convolution, no graph compiler, and a tensor has at most four axes. A
+//! finished table can be compressed without training a model, by [`CompactEmbedding::by_kmeans`], but
+//! nothing here searches it for nearest neighbours: faiss does.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -122,6 +124,7 @@ pub mod pq;
 pub mod data;
 pub mod nn;
 pub mod optim;
+pub mod reconstruct;
 #[cfg(feature = "io")]
 pub mod train;
 #[cfg(feature = "proptest")]

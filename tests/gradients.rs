@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 fn cases() -> impl Iterator<Item = Case> {
-    [dpq::ops::cases(), dpq::pq::cases(), dpq::nn::cases()].into_iter().flatten()
+    [dpq::ops::cases(), dpq::embedding::cases(), dpq::pq::cases(), dpq::nn::cases()]
+        .into_iter()
+        .flatten()
 }
 
 /// Generated inputs of every case.

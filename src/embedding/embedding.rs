@@ -2,9 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::init::Init;
+use crate::ops::Ids;
 use crate::params::Params;
 use crate::real::Real;
 use crate::tape::{Bound, Var};
+use crate::tensor::Tensor;
 
 /// How embeddings start unless their scope says otherwise.
 pub(crate) const EMBEDDING_INIT: Init = Init::Uniform(0.1);
@@ -23,6 +25,20 @@ pub(crate) fn check_table(vocabulary: usize, width: usize) -> Result<()> {
         return refuse("vocabulary", vocabulary, format!("1 to {most} rows of width {width}"));
     }
     Ok(())
+}
+
+/// Checks a finished table, V x d: its sizes, and that its elements are finite.
+pub(crate) fn check_finished<T: Real>(table: &Tensor<T>) -> Result<[usize; 2]> {
+    let [vocabulary, width] = table.shape()[..] else {
+        return Err(Error::Config {
+            name: "shape of the table",
+            value: format!("{:?}", table.shape()),
+            expected: "V x d".into(),
+        });
+    };
+    check_table(vocabulary, width)?;
+    table.check_finite(|| "an element of the table".into())?;
+    Ok([vocabulary, width])
 }
 
 /// Gives every id of a vocabulary a row of numbers. Models hold one as `Box<dyn Embedding<T>>`, so
@@ -54,4 +70,18 @@ pub struct Embedded<'t, T: Real> {
     pub rows: Var<'t, T>,
     /// A scalar to add to the loss, where the embedding has one.
     pub regulariser: Option<Var<'t, T>>,
+}
+
+/// The rows of `ids`, those of the padding id without a gradient.
+pub(crate) fn stop_padding<'t, T: Real>(
+    rows: Var<'t, T>,
+    ids: &[u32],
+    padding: Option<u32>,
+) -> Var<'t, T> {
+    let first = padding.and_then(|padding| ids.iter().position(|&id| id == padding));
+    let (Some(padding), Some(first)) = (padding, first) else { return rows };
+    // Every row by its own number, but for padding, which has one number.
+    let first = first as u32;
+    let own = (0..).zip(ids).map(|(i, &id)| if id == padding { first } else { i });
+    rows.gather_rows(Ids { ids: &own.collect::<Vec<u32>>(), padding: Some(first) })
 }

@@ -39,6 +39,11 @@ impl<T: Real> Scope<'_, T> {
         Scope { init: Some(init), ..self }
     }
 
+    /// How weights start here, or `default`.
+    pub(crate) fn init_or(&self, default: Init) -> Init {
+        self.init.unwrap_or(default)
+    }
+
     /// A scope within this one, with the same start values.
     pub fn scope(&mut self, name: &str) -> Scope<'_, T> {
         let path = self.path(name);
@@ -62,7 +67,7 @@ impl<T: Real> Scope<'_, T> {
 
     /// The start values that [`weight`](Scope::weight) would give a parameter of this name.
     pub fn draw(&self, name: &str, shape: impl Into<Shape>, default: Init) -> Tensor<T> {
-        self.init.unwrap_or(default).draw(shape, &mut self.stream(name))
+        self.init_or(default).draw(shape, &mut self.stream(name))
     }
 
     /// Adds a parameter that starts as it is given, such as a bias.

@@ -49,6 +49,14 @@ impl Averages {
         Averages { settings, codebook, counts, sums, candidates, purpose }
     }
 
+    /// Starts again from a codebook.
+    pub(super) fn start_from<T: Real>(&self, params: &mut Params<T>, codebook: &Tensor<T>) {
+        params.set(self.counts, Tensor::full(params.get(self.counts).shape(), T::ONE));
+        for id in [Some(self.sums), self.candidates].into_iter().flatten() {
+            params.set(id, codebook.deep_copy());
+        }
+    }
+
     /// Asks the step to move the averages toward what a batch of queries, n x D s, chose. `live` says
     /// which tokens count, `row` is the query of a token.
     pub(super) fn see<'q, T: Real>(

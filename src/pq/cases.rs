@@ -6,7 +6,7 @@ use super::quantized::Options;
 use super::quantizer::Quantizer;
 use super::sx::sx_with;
 use super::vq::vq_with;
-use super::{additive, score};
+use super::{additive, fixed_codes, score};
 use crate::init::Init;
 use crate::ops::Ids;
 use crate::params::Params;
@@ -19,6 +19,7 @@ use proptest::prelude::*;
 pub fn cases() -> Vec<Case> {
     let mut cases = score::cases();
     cases.extend(additive::cases());
+    cases.extend(fixed_codes::cases());
     cases.extend([
         form_case("dpq, sx", Form::Sx),
         form_case("dpq, vq", Form::Vq),

@@ -3,14 +3,16 @@
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
 use super::config::DpqConfig;
+use super::kmeans::KMeans;
 use super::quantized::Quantized;
 use super::quantizer::Quantizer;
 use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_table};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::Ids;
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
 use crate::tape::{Bound, Tape};
+use crate::tensor::Tensor;
 use std::sync::Arc;
 
 /// Ids whose codes are computed together.
@@ -135,6 +137,59 @@ impl DpqEmbedding {
         self.limits.as_deref()
     }
 
+    /// Starts the codebooks by [k-means](KMeans) of the queries as they are, so that all codewords are
+    /// in use from the first step. Of SX's two codebooks both start so.
+    ///
+    /// ```
+    /// use dpq::pq::{KMeans, Usage};
+    /// use dpq::{DpqConfig, DpqEmbedding, Params};
+    /// let mut params = Params::<f32>::new();
+    /// let config = DpqConfig { batch_norm: false, ..DpqConfig::vq(4, 16) };
+    /// let embedding = DpqEmbedding::new(params.scope("words"), 1000, 64, config)?;
+    /// embedding.start_by_kmeans(&mut params, &KMeans::default())?;
+    /// assert_eq!(Usage::of(&embedding.codes(&params)?).used(), 4 * 16);
+    /// # Ok::<(), dpq::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`KMeans::codebooks`].
+    pub fn start_by_kmeans<T: Real>(&self, params: &mut Params<T>, kmeans: &KMeans) -> Result<()> {
+        // Additive queries are D parts one after the other as well.
+        let parts = DpqConfig { additive: false, ..*self.config() };
+        let codebooks = kmeans.codebooks(params.get(self.queries), &parts)?;
+        self.quantizer.start_from(params, &codebooks);
+        Ok(())
+    }
+
+    /// Starts from a finished table V x d: the queries are its rows, and the codebooks
+    /// [k-means](Self::start_by_kmeans)'s of it.
+    ///
+    /// # Errors
+    /// As [`KMeans::codebooks`]; [`Error::Config`] if the table has another shape, or groups are additive,
+    /// of which a row is no concatenation.
+    pub fn start_from<T: Real>(
+        &self,
+        params: &mut Params<T>,
+        table: &Tensor<T>,
+        kmeans: &KMeans,
+    ) -> Result<()> {
+        let refuse =
+            |name, value: String, expected: String| Err(Error::Config { name, value, expected });
+        if self.config().additive {
+            let expected = "false, to start from a table, whose rows are cut into parts".into();
+            return refuse("additive", "true".into(), expected);
+        }
+        let own = params.get(self.queries).shape();
+        if table.shape() != own {
+            let found = format!("{:?}", table.shape());
+            return refuse("shape of the table", found, format!("{own:?}"));
+        }
+        let codebooks = kmeans.codebooks(table, self.config())?;
+        params.set(self.queries, table.deep_copy());
+        self.quantizer.start_from(params, &codebooks);
+        Ok(())
+    }
+
     /// The codes of every id, by the statistics that evaluation uses.
     ///
     /// # Errors
@@ -186,7 +241,6 @@ mod tests {
     use super::*;
     use crate::init::Init;
     use crate::kernels::dispatch::levels::assert_agree;
-    use crate::tensor::Tensor;
 
     #[test]
     fn both_forms_agree_at_every_instruction_set() {

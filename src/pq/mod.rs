@@ -79,12 +79,15 @@ pub mod composed;
 mod assign;
 pub mod sx;
 pub mod vq;
+mod kmeans_start;
+mod kmeans;
 mod names;
 pub mod compact;
 #[cfg(feature = "io")]
 mod compact_file;
 #[cfg(feature = "io")]
 mod compact_reader;
+mod product_quantization;
 mod averages;
 mod dot_scores;
 mod quantizer;
@@ -93,7 +96,7 @@ mod inspection;
 mod usage;
 mod neighbours;
 mod codebook_watch;
-mod random_codes;
+mod fixed_codes;
 #[cfg(feature = "proptest")]
 mod cases;
 
@@ -106,14 +109,15 @@ pub use compact_file::CompactSizes;
 #[cfg(feature = "io")]
 pub use compact_reader::CompactReader;
 pub use config::{DpqConfig, Form, MovingAverage, Score, Temperature};
+pub use fixed_codes::FixedCodes;
 pub use inspection::Inspection;
+pub use kmeans::{Centroids, KMeans};
 pub use layer::DpqEmbedding;
 pub use names::Names;
 pub use neighbours::nearest_rows;
 pub use normalization::{BATCH_NORM_EPS, BATCH_NORM_RATE, Normalization};
 pub use quantized::{Codes, Options, Quantized};
 pub use quantizer::Quantizer;
-pub use random_codes::RandomCodes;
 pub use sx::{sx, sx_with};
 pub use usage::{GroupUsage, Usage};
 pub use vq::{vq, vq_with};

@@ -204,6 +204,17 @@ impl Quantizer {
         self.averages.as_ref().map_or(Ok(()), |averages| averages.update(params))
     }
 
+    /// Sets the codebooks, and the averages that they follow.
+    pub(super) fn start_from<T: Real>(&self, params: &mut Params<T>, codebooks: &Tensor<T>) {
+        params.set(self.keys, codebooks.deep_copy());
+        if self.values != self.keys {
+            params.set(self.values, codebooks.deep_copy());
+        }
+        if let Some(averages) = &self.averages {
+            averages.start_from(params, codebooks);
+        }
+    }
+
     /// Quantises the rows of a table that `ids` name, and moves the statistics. `limits` has a number of
     /// codewords for each row of the table.
     pub(super) fn quantize_rows<'t, T: Real>(

@@ -2,7 +2,7 @@
 //! never a panic, never a silent number.
 
 use dpq::data::Corpus;
-use dpq::pq::{Form, RandomCodes, Temperature};
+use dpq::pq::{FixedCodes, Form, Temperature};
 use dpq::{DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Init, Params, Tape, Tensor};
 use std::path::Path;
 
@@ -144,7 +144,7 @@ fn an_id_without_random_codes_is_an_error() {
     let mut params = Params::<f32>::new();
     let config = DpqConfig::sx(3, 4);
     let embedding =
-        RandomCodes::new(params.scope("embedding").init(Init::Uniform(0.5)), 10, 12, config)
+        FixedCodes::random(params.scope("embedding").init(Init::Uniform(0.5)), 10, 12, config)
             .unwrap();
     let tape = Tape::new();
     let rows = embedding.forward(&tape.train(&params), &[9, 10]).rows;

@@ -232,7 +232,10 @@ fn what_threads_can_share_is_send_and_sync() {
     shared::<dpq::VarGrads<f32>>();
     shared::<dpq::FullEmbedding>();
     shared::<dpq::DpqEmbedding>();
-    shared::<dpq::pq::RandomCodes>();
+    shared::<dpq::pq::FixedCodes>();
+    shared::<dpq::embedding::LowRank>();
+    shared::<dpq::embedding::ScalarTable>();
+    shared::<dpq::pq::KMeans>();
     shared::<dpq::CodeTable>();
     shared::<dpq::pq::Usage>();
     shared::<dpq::pq::CodebookWatch>();

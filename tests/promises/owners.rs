@@ -2,9 +2,10 @@
 //! so at every way out.
 
 use crate::refusal::refusal;
+use dpq::embedding::{LowRank, ScalarTable};
 use dpq::nn::Lstm;
 use dpq::optim::{Optimizer, Sgd};
-use dpq::pq::RandomCodes;
+use dpq::pq::FixedCodes;
 use dpq::{
     DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Gradcheck, Params, Tape, Tensor, gradcheck,
 };
@@ -132,8 +133,11 @@ fn embeddings(params: &mut Params<f32>) -> Vec<Box<dyn Embedding<f32>>> {
         Box::new(FullEmbedding::new(params.scope("full"), 3, 4)),
         Box::new(sx),
         Box::new(DpqEmbedding::new(params.scope("vq"), 3, 4, DpqConfig::vq(2, 4)).unwrap()),
-        Box::new(RandomCodes::new(params.scope("random"), 3, 4, DpqConfig::sx(2, 4)).unwrap()),
+        Box::new(FixedCodes::random(params.scope("random"), 3, 4, DpqConfig::sx(2, 4)).unwrap()),
+        Box::new(FixedCodes::from_compact(params.scope("fixed"), &compact).padding(0)),
         Box::new(compact),
+        Box::new(LowRank::new(params.scope("low"), 3, 4, 2).unwrap().padding(0)),
+        Box::new(ScalarTable::quantize(&Tensor::<f32>::zeros([3, 4]), 8).unwrap()),
     ]
 }
 

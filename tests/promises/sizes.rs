@@ -3,9 +3,10 @@
 
 use crate::refusal::refusal;
 use dpq::data::Window;
+use dpq::embedding::{LowRank, ScalarTable};
 use dpq::nn::{LanguageModel, LanguageModelConfig, Linear, Lstm};
 use dpq::ops::BatchStatistics;
-use dpq::pq::{Normalization, RandomCodes, sx, vq};
+use dpq::pq::{FixedCodes, Normalization, sx, vq};
 use dpq::{
     CodeTable, CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Params,
     Tape, Tensor, parallel,
@@ -43,7 +44,9 @@ fn tables_of_no_rows_no_width_or_too_many_are_refused() {
     ] {
         let errors = [
             DpqEmbedding::new(params.scope("a"), vocabulary, width, config).map(|_| ()),
-            RandomCodes::new(params.scope("a"), vocabulary, width, config).map(|_| ()),
+            FixedCodes::random(params.scope("a"), vocabulary, width, config).map(|_| ()),
+            LowRank::new(params.scope("a"), vocabulary, width, 1).map(|_| ()),
+            LowRank::rank_for(1000, vocabulary, width).map(|_| ()),
         ];
         for error in errors.map(|result| result.unwrap_err().to_string()) {
             assert!(error.starts_with(name) && error.contains(": expected 1 to "), "{error}");
@@ -147,7 +150,11 @@ fn no_ids_give_no_rows_of_the_right_width() {
         embeddings.push(Box::new(embedding.to_compact(&params).unwrap()));
         embeddings.push(Box::new(embedding));
     }
-    embeddings.push(Box::new(RandomCodes::new(params.scope("random"), 10, 12, sx).unwrap()));
+    embeddings.push(Box::new(FixedCodes::random(params.scope("random"), 10, 12, sx).unwrap()));
+    let padded = FixedCodes::random(params.scope("padded"), 10, 12, sx).unwrap().padding(3);
+    embeddings.push(Box::new(padded));
+    embeddings.push(Box::new(LowRank::new(params.scope("low"), 10, 12, 3).unwrap().padding(3)));
+    embeddings.push(Box::new(ScalarTable::quantize(&Tensor::<f32>::zeros([10, 12]), 8).unwrap()));
     for embedding in embeddings {
         let shape = |p: &dpq::Bound<'_, f32>| embedding.forward(p, &[]).rows.shape();
         let mut tape = Tape::new();
