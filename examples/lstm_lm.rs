@@ -7,6 +7,7 @@
 mod common;
 
 use clap::Parser;
+use common::after_training::{by_kmeans, make};
 use common::arguments::{Arguments, Kind, Resume, Settings};
 use common::progress::{Faults, Progress, tell, thousands};
 use common::results::{self, Epoch, Model, Run, Yardsticks};
@@ -14,9 +15,10 @@ use common::text::Text;
 use common::watch::Watch;
 use common::{Result, interrupt, output};
 use dpq::data::Batches;
+use dpq::embedding::LowRank;
 use dpq::nn::{LanguageModel, LstmState};
-use dpq::optim::Sgd;
-use dpq::pq::{CodebookWatch, FixedCodes, SilentCodebooks, Usage};
+use dpq::optim::{Group, Sgd};
+use dpq::pq::{CodebookWatch, FixedCodes, KMeans, SilentCodebooks, Usage};
 use dpq::train::{Ending, Event, Task, Trainer};
 use dpq::{
     Bound, CodeTable, CompactEmbedding, DpqEmbedding, Embedding, Error, FullEmbedding, Grads, Init,
@@ -55,7 +57,8 @@ fn run(arguments: &Arguments) -> Result<Vec<String>> {
         // Two checkpoints, and a third while it is written.
         let checkpoints = 3 * settings.parameter_bytes(text.vocabulary);
         let size = |&kind| (kind, checkpoints + if kind == Kind::Full { 0 } else { table });
-        let models: Vec<_> = arguments.embedding.iter().map(size).collect();
+        let trained = arguments.embedding.iter().filter(|kind| kind.is_trained());
+        let models: Vec<_> = trained.map(size).collect();
         _lock = output::lock(out)?;
         match arguments.resume {
             Some(resume) => {
@@ -94,12 +97,21 @@ fn train_all(
     let (mut models, mut faults) = (Vec::new(), Faults::default());
     let out = arguments.out.as_deref();
     let mut watch = out.map(|out| Watch::new(out, settings, &text.words, &text.yardsticks));
+    let mut full = None;
     for &kind in &arguments.embedding {
-        let folder = out.map(|out| out.join(kind.name()));
-        let outputs = Outputs { progress, faults: &mut faults, folder, watch: watch.as_mut() };
-        let trained = train(kind, arguments, settings, text, outputs)
-            .map_err(|error| format!("{}: {error}", kind.name()));
-        models.extend(faults.note(trained).flatten());
+        let named = |error| format!("{}: {error}", kind.name());
+        if kind.is_trained() {
+            let folder = out.map(|out| out.join(kind.name()));
+            let outputs = Outputs { progress, faults: &mut faults, folder, watch: watch.as_mut() };
+            let trained = train(kind, arguments, settings, text, outputs).map_err(named);
+            if let Some((model, trained)) = faults.note(trained).flatten() {
+                models.push(model);
+                full = full.or(trained.filter(|_| kind == Kind::Full));
+            }
+        } else if let Some(full) = &mut full {
+            let made = after_training(kind, full, settings, text, progress).map_err(named);
+            models.extend(faults.note(made).flatten());
+        }
         if let Some(out) = out.filter(|_| !models.is_empty()) {
             let Yardsticks { floor, bigram: [_, bigram], unigram: [_, unigram] } = text.yardsticks;
             let run = Run {
@@ -135,25 +147,62 @@ type Compact = CompactEmbedding<f32>;
 /// Takes the compact table out of the trained parameters.
 type Compress = Rc<dyn Fn(&Params<f32>) -> dpq::Result<Compact>>;
 
-/// The embedding, all in which the models differ, and its compact table if it has one.
+/// What a trained embedding comes to.
+#[derive(Clone)]
+enum Table {
+    /// Rows of numbers, and the bytes of what they are made of.
+    Rows(Rc<dyn Fn(&Params<f32>) -> Tensor<f32>>, usize),
+    /// A compact table.
+    Compact(Compress),
+}
+
+/// The embedding, all in which the models differ, and its table.
 fn embedding(
     kind: Kind,
     params: &mut Params<f32>,
     vocabulary: usize,
     settings: &Settings,
-) -> Result<(Box<dyn Embedding<f32>>, Option<Compress>)> {
+) -> Result<(Box<dyn Embedding<f32>>, Table)> {
     let &Settings { width, sx, vq, .. } = settings;
     let scope = params.scope("embedding").init(Init::Uniform(settings.init));
     Ok(match kind {
-        Kind::Full => (Box::new(FullEmbedding::new(scope, vocabulary, width)), None),
         Kind::Sx | Kind::Vq => {
             let config = if kind == Kind::Vq { vq } else { sx };
             let embedding = DpqEmbedding::new(scope, vocabulary, width, config)?;
-            (Box::new(embedding.clone()), Some(Rc::new(move |params| embedding.to_compact(params))))
+            if settings.kmeans_start {
+                let kmeans = KMeans { seed: settings.seed, ..KMeans::default() };
+                embedding.start_by_kmeans(params, &kmeans)?;
+            }
+            let compress = embedding.clone();
+            let compress: Compress = Rc::new(move |params| compress.to_compact(params));
+            (Box::new(embedding), Table::Compact(compress))
         }
         Kind::Random => {
             let embedding = FixedCodes::random(scope, vocabulary, width, sx)?;
-            (Box::new(embedding.clone()), Some(Rc::new(move |params| embedding.to_compact(params))))
+            let compress = embedding.clone();
+            let compress: Compress = Rc::new(move |params| compress.to_compact(params));
+            (Box::new(embedding), Table::Compact(compress))
+        }
+        Kind::LowRank => {
+            let bytes = sx.compact_bits(vocabulary, width).div_ceil(8);
+            let rank = LowRank::rank_for(bytes, vocabulary, width);
+            let embedding =
+                LowRank::new(scope, vocabulary, width, settings.rank.map_or(rank, Ok)?)?;
+            let [left, right] = [embedding.left(), embedding.right()];
+            let rows = move |params: &Params<f32>| {
+                let tape = Tape::new();
+                let [left, right] = [left, right].map(|id| tape.constant(params.get(id).clone()));
+                left.matmul(right).value()
+            };
+            let bytes = embedding.bytes();
+            (Box::new(embedding), Table::Rows(Rc::new(rows), bytes))
+        }
+        _ => {
+            let embedding = FullEmbedding::new(scope, vocabulary, width);
+            let table = embedding.table();
+            let rows = move |params: &Params<f32>| params.get(table).clone();
+            let bytes = size_of::<f32>() * vocabulary * width;
+            (Box::new(embedding), Table::Rows(Rc::new(rows), bytes))
         }
     })
 }
@@ -165,7 +214,7 @@ struct Training<'a> {
     batch: usize,
     /// The streams of text go on from window to window, and so does the network's state.
     state: LstmState<f32>,
-    compress: Option<Compress>,
+    table: Table,
     /// The codes after the last epoch, at first those of the start values.
     codes: Option<CodeTable>,
     codebooks: CodebookWatch,
@@ -204,7 +253,7 @@ impl Task<f32> for Training<'_> {
         self.codebooks.restart();
         let mut figures =
             vec![(VALID_PERPLEXITY, perplexity(&self.model, params, tape, &self.text.valid)?)];
-        if let Some(compress) = &self.compress {
+        if let Table::Compact(compress) = &self.table {
             let now = compress(params)?.codes().clone();
             figures.push((CODES_USED, share_used(&now)));
             if let Some(before) = self.codes.replace(now.clone()) {
@@ -263,6 +312,12 @@ struct Outputs<'a> {
     watch: Option<&'a mut Watch>,
 }
 
+/// A model after training, with its embedding where that was not exported.
+struct Trained {
+    params: Params<f32>,
+    model: LanguageModel<f32>,
+}
+
 /// Trains and tests one model; `None` if the user stopped it. If a file cannot be written, that is
 /// noted and training goes on.
 fn train(
@@ -271,18 +326,17 @@ fn train(
     settings: &Settings,
     text: &Text,
     outputs: Outputs<'_>,
-) -> Result<Option<Model>> {
+) -> Result<Option<(Model, Option<Trained>)>> {
     results::reset_peak_memory();
     let start = Instant::now();
     let (name, Outputs { progress, faults, folder, mut watch }) = (kind.name(), outputs);
     let mut params = Params::seeded(settings.seed);
-    let (embedding, compress) = embedding(kind, &mut params, text.vocabulary, settings)?;
-    let table = compress.clone();
+    let (embedding, table) = embedding(kind, &mut params, text.vocabulary, settings)?;
     let scope = params.root().init(Init::Uniform(settings.init));
     let model = LanguageModel::new(scope, embedding, settings.model);
-    let codes = match &compress {
-        Some(compress) => Some(compress(&params)?.codes().clone()),
-        None => None,
+    let codes = match &table {
+        Table::Compact(compress) => Some(compress(&params)?.codes().clone()),
+        Table::Rows(..) => None,
     };
     let state = model.start(settings.batch);
     let books = ["embedding.keys", "embedding.values"].map(|name| params.find(name));
@@ -294,7 +348,7 @@ fn train(
         text,
         batch: settings.batch,
         state,
-        compress,
+        table: table.clone(),
         codes,
         codebooks,
         silent: silent.clone(),
@@ -322,7 +376,7 @@ fn train(
     let full_bytes = size_of::<f32>() * text.vocabulary * settings.width;
     if let Some(watch) = &mut watch {
         let bits = settings.sx.compact_bits(text.vocabulary, settings.width);
-        watch.begin(name, if kind == Kind::Full { full_bytes } else { bits.div_ceil(8) });
+        watch.begin(name, if let Table::Rows(_, bytes) = table { bytes } else { bits.div_ceil(8) });
     }
     let tokens = (settings.batch * settings.steps) as f64;
     let describe = |epochs: &[dpq::train::Epoch]| describe(epochs, text.train.len(), tokens);
@@ -368,54 +422,139 @@ fn train(
         faults.note(results::write_epochs(folder, &metrics));
     }
     let (mut tape, params) = (Tape::new(), trainer.into_params());
-    let Training { model, compress, .. } = task;
-    let compact = compress.map(|compress| compress(&params)).transpose()?;
+    let Training { model, .. } = task;
     let test_perplexity = perplexity(&model, &params, &mut tape, &text.test)?;
     if let Some(watch) = watch {
         faults.note(show(watch, &metrics, &table, &params, &silent.borrow()));
         faults.note(watch.finish(test_perplexity));
     }
-    let (ratio, bytes) =
-        compact.as_ref().map_or((1.0, full_bytes), |c| (c.compression_ratio(), c.bytes()));
-    if let Some(compact) = compact {
-        let folder = folder.as_deref();
-        let exported = export(&compact, folder, model, &params, &mut tape, &text.test);
-        let same = exported.and_then(|exported| {
-            if exported.to_bits() == test_perplexity.to_bits() {
-                return Ok(());
-            }
-            let own = test_perplexity;
-            Err(format!("test perplexity {own}, but {exported} from the saved table").into())
-        });
-        faults.note(same.map_err(|error| format!("{name}: {error}")));
-    }
+    let (bytes, trained) = match table {
+        Table::Rows(_, bytes) => (bytes, Some(Trained { params, model })),
+        Table::Compact(compress) => {
+            let (compact, folder) = (compress(&params)?, folder.as_deref());
+            let exported = export(&compact, folder, model, &params, &mut tape, &text.test);
+            let same = exported.and_then(|exported| {
+                if exported.to_bits() == test_perplexity.to_bits() {
+                    return Ok(());
+                }
+                let own = test_perplexity;
+                Err(format!("test perplexity {own}, but {exported} from the saved table").into())
+            });
+            faults.note(same.map_err(|error| format!("{name}: {error}")));
+            (compact.bytes(), None)
+        }
+    };
     let seconds: f64 = metrics.iter().map(|epoch| epoch.training_seconds).sum();
-    Ok(Some(Model {
+    let model = Model {
         embedding: name,
         seed: settings.seed,
         epochs: settings.epochs,
         valid_perplexity: metrics.last().map_or(f64::NAN, |epoch| epoch.valid_perplexity),
         test_perplexity,
-        compression_ratio: ratio,
+        compression_ratio: full_bytes as f64 / bytes as f64,
         table_bytes_full: full_bytes,
         table_bytes: bytes,
         tokens_per_second: (metrics.len() * text.train.len()) as f64 * tokens / seconds,
         seconds: start.elapsed().as_secs_f64(),
         peak_rss_bytes: results::peak_memory(),
+    };
+    Ok(Some((model, trained)))
+}
+
+/// Makes a table of the full one, and tests the model with it; `None` if the user stopped it.
+fn after_training(
+    kind: Kind,
+    full: &mut Trained,
+    settings: &Settings,
+    text: &Text,
+    progress: &Progress,
+) -> Result<Option<Model>> {
+    results::reset_peak_memory();
+    let start = Instant::now();
+    let Trained { params, model } = full;
+    let table = params.find("embedding.weight").expect("the full table");
+    let table = params.get(table).deep_copy();
+    let tuned = kind == Kind::KmeansTuned;
+    let compact = if tuned { Some(by_kmeans(&table, settings)?) } else { None };
+    let (embedding, bytes) = match compact {
+        None => make(kind, &table, settings)?,
+        Some(compact) => match tune(&compact, params, settings, text)? {
+            Some(tuned) => (Box::new(tuned) as Box<dyn Embedding<f32>>, compact.bytes()),
+            None => return Ok(None),
+        },
+    };
+    let full_bytes = size_of_val(table.data());
+    model.replace_embedding(embedding);
+    let mut tape = Tape::new();
+    let [valid_perplexity, test_perplexity] = [
+        perplexity(model, params, &mut tape, &text.valid)?,
+        perplexity(model, params, &mut tape, &text.test)?,
+    ];
+    progress.line(&format!("{:<6}  valid ppl {valid_perplexity:.2}", kind.name()));
+    Ok(Some(Model {
+        embedding: kind.name(),
+        seed: settings.seed,
+        epochs: if tuned { settings.epochs + 1 } else { settings.epochs },
+        valid_perplexity,
+        test_perplexity,
+        compression_ratio: full_bytes as f64 / bytes as f64,
+        table_bytes_full: full_bytes,
+        table_bytes: bytes,
+        tokens_per_second: 0.0,
+        seconds: start.elapsed().as_secs_f64(),
+        peak_rss_bytes: results::peak_memory(),
     }))
+}
+
+/// Trains the codebook of a compact table for an epoch, at a tenth of the first learning rate, and
+/// nothing else; `None` if the user stopped it.
+fn tune(
+    compact: &Compact,
+    full: &Params<f32>,
+    settings: &Settings,
+    text: &Text,
+) -> Result<Option<Compact>> {
+    let mut params = Params::seeded(settings.seed);
+    let embedding = FixedCodes::from_compact(params.scope("embedding"), compact);
+    let codes = embedding.clone();
+    let model = LanguageModel::new(params.root(), Box::new(embedding), settings.model);
+    for id in params.ids() {
+        if let Some(trained) = full.find(params.name(id)) {
+            params.set(id, full.get(trained).deep_copy());
+        }
+    }
+    let still = Group { learning_rate: 0.0, ..Group::default() };
+    let sgd = Sgd::new(0.1 * settings.schedule.learning_rate(0))
+        .group(|name| !name.starts_with("embedding."), still);
+    let state = model.start(settings.batch);
+    let mut task = Training {
+        model,
+        text,
+        batch: settings.batch,
+        state,
+        table: Table::Rows(Rc::new(|_| unreachable!("nothing is shown")), 0),
+        codes: None,
+        codebooks: CodebookWatch::new(&params, &[]),
+        silent: Rc::default(),
+    };
+    let mut trainer =
+        Trainer::new(params, sgd).clip(settings.clip).stop_when(interrupt::was_asked_for);
+    let ending = trainer.run(&mut task, |_| ())?;
+    let tuned = codes.to_compact(&trainer.into_params())?;
+    Ok((ending != Ending::Stopped).then_some(tuned))
 }
 
 /// Shows what a model has come to: of the full table its rows, of others also the codes.
 fn show(
     watch: &mut Watch,
     epochs: &[Epoch],
-    compress: &Option<Compress>,
+    table: &Table,
     params: &Params<f32>,
     silent: &[SilentCodebooks],
 ) -> Result<()> {
-    let Some(compress) = compress else {
-        let table = params.find("embedding.weight").expect("the full table");
-        return watch.update(epochs, params.get(table), None, silent);
+    let compress = match table {
+        Table::Compact(compress) => compress,
+        Table::Rows(rows, _) => return watch.update(epochs, &rows(params), None, silent),
     };
     let compact = compress(params)?;
     let all: Vec<u32> = (0..compact.codes().rows() as u32).collect();

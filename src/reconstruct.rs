@@ -117,14 +117,11 @@ impl Reconstruction {
                 return refuse(name, format!("{rate:e}"), "0, or 1e-9 to 1e3");
             }
         }
-        let codebooks = self.kmeans.codebooks(table, &config)?;
         let (rows, width) = table.shape().as_matrix();
 
         let mut params = Params::seeded(self.seed);
         let layer = DpqEmbedding::new(params.scope("table"), rows, width, config)?;
-        params.set(layer.queries(), table.deep_copy());
-        params.set(layer.keys(), codebooks.deep_copy());
-        params.set(layer.values(), codebooks);
+        layer.start_from(&mut params, table, &self.kmeans)?;
 
         let mut best = layer.to_compact(&params)?;
         let mut errors = vec![best.mean_squared_error(table)?];
@@ -148,6 +145,7 @@ impl Reconstruction {
             })?;
             adam.set_learning_rate(rate * (1.0 - step as f64 / self.steps as f64));
             adam.step(&mut params, &grads)?;
+            layer.update(&mut params)?;
 
             let done = step + 1;
             if done % self.steps.div_ceil(CHECKS) == 0 || done == self.steps {

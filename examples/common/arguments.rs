@@ -44,6 +44,12 @@ pub struct Arguments {
         hide_possible_values = true
     )]
     shared: bool,
+    /// The rank of low-rank [default: that of as many bytes as sx has]
+    #[arg(long, value_name = "R")]
+    rank: Option<usize>,
+    /// Start the codebooks of sx and vq by k-means of the queries
+    #[arg(long)]
+    kmeans_start: bool,
     /// Leave out the batch normalisation of scores
     #[arg(long)]
     no_batch_norm: bool,
@@ -126,6 +132,20 @@ pub enum Kind {
     Vq,
     /// Random codes that are never learnt
     Random,
+    /// A product of two thin tables, of as many bytes as sx
+    LowRank,
+    /// The full table after training, in 8 bits an element
+    Int8,
+    /// The full table after training, in 4 bits an element
+    Int4,
+    /// The full table after training, in 2 bits an element
+    Int2,
+    /// The full table after training, by product quantisation with k-means, as large as sx
+    Kmeans,
+    /// The same with its codebook trained for another epoch
+    KmeansTuned,
+    /// The full table after training, with codes that learn to reconstruct it, as large as sx
+    Reconstructed,
 }
 
 impl Kind {
@@ -136,7 +156,19 @@ impl Kind {
             Kind::Sx => "sx",
             Kind::Vq => "vq",
             Kind::Random => "random",
+            Kind::LowRank => "low-rank",
+            Kind::Int8 => "int8",
+            Kind::Int4 => "int4",
+            Kind::Int2 => "int2",
+            Kind::Kmeans => "kmeans",
+            Kind::KmeansTuned => "kmeans-tuned",
+            Kind::Reconstructed => "reconstructed",
         }
+    }
+
+    /// Whether it is trained with its model, and not made of the full table afterwards.
+    pub fn is_trained(self) -> bool {
+        matches!(self, Kind::Full | Kind::Sx | Kind::Vq | Kind::Random | Kind::LowRank)
     }
 }
 
@@ -192,6 +224,10 @@ pub struct Settings {
     pub sx: DpqConfig,
     /// Of vq.
     pub vq: DpqConfig,
+    /// Of low-rank; `None` for that of as many bytes as sx has.
+    pub rank: Option<usize>,
+    /// Whether codebooks start by k-means.
+    pub kmeans_start: bool,
     pub seed: u64,
     pub threads: usize,
     pub save_every: Duration,
@@ -212,6 +248,8 @@ impl Preset {
             clip: 5.0,
             sx: DpqConfig::sx(8, 16),
             vq: DpqConfig::vq(8, 16),
+            rank: None,
+            kmeans_start: false,
             seed: 0,
             threads: 1,
             save_every: Duration::from_secs(300),
@@ -314,7 +352,25 @@ impl Arguments {
         let Ok(save_every) = Duration::try_from_secs_f64(seconds) else {
             return Err(refuse("save-every", self.save_every.to_string(), "minutes").into());
         };
-        Ok(Settings { sx, vq, epochs, schedule, seed: self.seed, threads, save_every, ..preset })
+        let made = self.embedding.iter().position(|kind| !kind.is_trained());
+        let full = self.embedding.iter().position(|&kind| kind == Kind::Full);
+        if made.is_some_and(|made| full.is_none_or(|full| full > made)) {
+            let expected = "full before what is made of it";
+            return Err(refuse("embedding", self.names(), expected).into());
+        }
+        let (rank, kmeans_start, seed) = (self.rank, self.kmeans_start, self.seed);
+        Ok(Settings {
+            sx,
+            vq,
+            rank,
+            kmeans_start,
+            epochs,
+            schedule,
+            seed,
+            threads,
+            save_every,
+            ..preset
+        })
     }
 
     /// The embeddings as they were asked for.
@@ -355,6 +411,8 @@ impl Settings {
             ("temperature", dpq.temperature.to_string()),
             ("sampling", dpq.sampling.to_string()),
             ("moving-average", moving_average),
+            ("kmeans-start", self.kmeans_start.to_string()),
+            ("rank", self.rank.map_or("that of sx's bytes".into(), |rank| rank.to_string())),
             ("beta", dpq.beta.to_string()),
         ]
     }

@@ -1,5 +1,6 @@
 //! What example programs share: command line, progress, results.
 
+pub mod after_training;
 pub mod arguments;
 pub mod interrupt;
 pub mod output;

@@ -70,14 +70,24 @@ impl<T: Real> LanguageModel<T> {
     /// # Panics
     /// If the vocabularies or widths differ.
     #[track_caller]
-    pub fn with_embedding(self, embedding: Box<dyn Embedding<T>>) -> Self {
+    pub fn with_embedding(mut self, embedding: Box<dyn Embedding<T>>) -> Self {
+        self.replace_embedding(embedding);
+        self
+    }
+
+    /// [`with_embedding`](Self::with_embedding), of a model that stays where it is.
+    ///
+    /// # Panics
+    /// If the vocabularies or widths differ.
+    #[track_caller]
+    pub fn replace_embedding(&mut self, embedding: Box<dyn Embedding<T>>) {
         let sizes = |e: &dyn Embedding<T>| (e.vocabulary(), e.width());
         assert_eq!(
             sizes(&*self.embedding),
             sizes(&*embedding),
             "vocabulary and width of the embeddings"
         );
-        LanguageModel { embedding, ..self }
+        self.embedding = embedding;
     }
 
     /// The embedding.
