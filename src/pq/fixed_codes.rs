@@ -220,6 +220,18 @@ mod tests {
     }
 
     #[test]
+    fn random_codes_are_those_of_the_stream_of_their_name() {
+        let mut params = Params::<f32>::seeded(7);
+        let config = DpqConfig::sx(2, 10);
+        let embedding = FixedCodes::random(params.scope("words"), 50, 4, config).unwrap();
+        let mut rng = crate::rng::stream(7, "words.codes", 0);
+        let expected: Vec<u32> =
+            (0..100).map(|_| (f64::from(rng.next_u32()) * 10.0 / 2_f64.powi(32)) as u32).collect();
+        assert_eq!(embedding.codes().unpack(), expected);
+        assert_eq!(embedding.codes().used(), 20);
+    }
+
+    #[test]
     #[should_panic(expected = "padding 3: expected an id in 0..3")]
     fn padding_is_an_id_of_the_vocabulary() {
         let mut params = Params::new();

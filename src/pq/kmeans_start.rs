@@ -184,8 +184,8 @@ mod tests {
 
     #[test]
     fn far_points_are_drawn_as_often_as_their_squares_say() {
-        // Of the other points one is at 1 and one at 2: it is drawn in 4 of 5 cases.
-        let table = Tensor::from([[0.0_f32], [0.0], [1.0], [2.0]]);
+        // Of the other points one is at 2 and one at 1: the first is drawn in 4 of 5 cases.
+        let table = Tensor::from([[0.0_f32], [0.0], [2.0], [1.0]]);
         let points = Points { rows: Queries::new(&table, None, 1), groups: 0..1 };
         let (mut from_zero, mut far) = (0.0, 0.0);
         for step in 0..4000 {
