@@ -300,7 +300,7 @@ const CODES_CHANGED: &str = "codes_changed";
 /// What has to be the same when training of a model goes on.
 fn fixed(kind: Kind, settings: &Settings, text: &Text) -> Vec<(String, String)> {
     let own = [("embedding", kind.name().to_string()), ("data", text.fingerprint.clone())];
-    let all = own.into_iter().chain(settings.fixed());
+    let all = own.into_iter().chain(settings.of(kind));
     all.map(|(name, value)| (name.to_string(), value)).collect()
 }
 

@@ -32,8 +32,7 @@ pub fn make(kind: Kind, table: &Tensor<f32>, settings: &Settings) -> Result<Made
         Kind::Reconstructed => {
             let seed = settings.seed;
             let learnt = Reconstruction { seed, ..Reconstruction::default() };
-            // Of the same size as sx, whose scores are normalised for a task and not for this.
-            let config = DpqConfig { batch_norm: false, ..like(settings, settings.vq) };
+            let config = DpqConfig { batch_norm: false, ..like(settings) };
             Ok(compact(learnt.compress(table, config)?.compact))
         }
         _ => Ok(compact(by_kmeans(table, settings)?)),
@@ -46,11 +45,11 @@ pub fn make(kind: Kind, table: &Tensor<f32>, settings: &Settings) -> Result<Made
 /// If the settings do not fit.
 pub fn by_kmeans(table: &Tensor<f32>, settings: &Settings) -> Result<CompactEmbedding<f32>> {
     let kmeans = KMeans { seed: settings.seed, ..KMeans::default() };
-    Ok(CompactEmbedding::by_kmeans(table, like(settings, settings.vq), &kmeans)?)
+    Ok(CompactEmbedding::by_kmeans(table, like(settings), &kmeans)?)
 }
 
-/// Plain settings of the size that the run has.
-fn like(settings: &Settings, of_form: DpqConfig) -> DpqConfig {
-    let DpqConfig { groups, codebook_size, shared, .. } = settings.sx;
-    DpqConfig { shared, ..DpqConfig::new(of_form.form, groups, codebook_size) }
+/// The nearest codeword, in a table of the size that the run's others have.
+fn like(settings: &Settings) -> DpqConfig {
+    let DpqConfig { groups, codebook_size, shared, .. } = settings.vq;
+    DpqConfig { shared, ..DpqConfig::vq(groups, codebook_size) }
 }

@@ -391,30 +391,55 @@ impl Settings {
         4 * (vocabulary * (self.width + hidden + 1) + layers * recurrent + codebooks + queries)
     }
 
-    /// What has to be the same when training goes on, by the flags that set it.
-    pub fn fixed(&self) -> Vec<(&'static str, String)> {
-        let dpq = &self.sx;
-        let moving_average = self.vq.moving_average.map_or("none".into(), |m| m.to_string());
-        vec![
+    /// The settings that a model depends on, by the flags that set them: they have to be the same when
+    /// its training goes on.
+    pub fn of(&self, kind: Kind) -> Vec<(&'static str, String)> {
+        let mut all = vec![
             ("preset", self.preset.into()),
             ("seed", self.seed.to_string()),
             ("learning-rate", self.schedule.learning_rate.to_string()),
             ("constant-epochs", self.schedule.constant.to_string()),
             ("decay", self.schedule.decay.to_string()),
-            ("groups", dpq.groups.to_string()),
-            ("codebook-size", dpq.codebook_size.to_string()),
-            ("shared", dpq.shared.to_string()),
-            ("no-batch-norm", (!dpq.batch_norm).to_string()),
-            ("additive", dpq.additive.to_string()),
-            ("bands", dpq.bands.to_string()),
-            ("score", dpq.score.to_string()),
-            ("temperature", dpq.temperature.to_string()),
-            ("sampling", dpq.sampling.to_string()),
-            ("moving-average", moving_average),
-            ("kmeans-start", self.kmeans_start.to_string()),
-            ("rank", self.rank.map_or("that of sx's bytes".into(), |rank| rank.to_string())),
-            ("beta", dpq.beta.to_string()),
-        ]
+        ];
+        let dpq = if kind == Kind::Vq { &self.vq } else { &self.sx };
+        if kind != Kind::Full {
+            all.push(("groups", dpq.groups.to_string()));
+            all.push(("codebook-size", dpq.codebook_size.to_string()));
+            all.push(("shared", dpq.shared.to_string()));
+            all.push(("additive", dpq.additive.to_string()));
+            all.push(("bands", dpq.bands.to_string()));
+        }
+        if kind == Kind::LowRank {
+            all.push(("rank", self.rank.map_or("of sx's bytes".into(), |rank| rank.to_string())));
+        }
+        if kind == Kind::Sx || kind == Kind::Vq {
+            all.push(("no-batch-norm", (!dpq.batch_norm).to_string()));
+            all.push(("kmeans-start", self.kmeans_start.to_string()));
+            all.push(("beta", dpq.beta.to_string()));
+        }
+        if kind == Kind::Sx {
+            all.push(("score", dpq.score.to_string()));
+            all.push(("temperature", dpq.temperature.to_string()));
+            all.push(("sampling", dpq.sampling.to_string()));
+        }
+        if kind == Kind::Vq {
+            let settings = dpq.moving_average.map_or("none".into(), |m| m.to_string());
+            all.push(("moving-average", settings));
+        }
+        all
+    }
+
+    /// The settings of all models, each once.
+    pub fn all(&self) -> Vec<(&'static str, String)> {
+        let mut all: Vec<(&'static str, String)> = Vec::new();
+        for &kind in Kind::value_variants() {
+            for (name, value) in self.of(kind) {
+                if all.iter().all(|(known, _)| *known != name) {
+                    all.push((name, value));
+                }
+            }
+        }
+        all
     }
 }
 

@@ -50,7 +50,7 @@ impl Watch {
             |(name, figures): (&str, Option<[f64; 2]>)| Some((name.to_string(), figures?[1]));
         let report = Report {
             title: "Language models that differ in their embedding".into(),
-            settings: settings.fixed().into_iter().chain(sizes).map(setting).collect(),
+            settings: settings.all().into_iter().chain(sizes).map(setting).collect(),
             machine: machine(),
             yardsticks: counts.into_iter().filter_map(known).collect(),
             unigram: Some(yardsticks.unigram[1]),

@@ -228,7 +228,7 @@ mod tests {
         let expected: Vec<u32> =
             (0..100).map(|_| (f64::from(rng.next_u32()) * 10.0 / 2_f64.powi(32)) as u32).collect();
         assert_eq!(embedding.codes().unpack(), expected);
-        assert_eq!(embedding.codes().used(), 20);
+        assert_eq!(crate::pq::Usage::of(embedding.codes()).used(), 20);
     }
 
     #[test]
