@@ -354,7 +354,11 @@ fn train(
         silent: silent.clone(),
     };
 
-    let mut trainer = Trainer::new(params, Sgd::new(settings.schedule.learning_rate(0)))
+    // A single number that all tokens pull at would soon be out of its range.
+    let slow = Group { learning_rate: 0.01, ..Group::default() };
+    let sgd = Sgd::new(settings.schedule.learning_rate(0))
+        .group(|name| name.ends_with(".temperature"), slow);
+    let mut trainer = Trainer::new(params, sgd)
         .epochs(settings.epochs)
         .schedule(|epoch| settings.schedule.learning_rate(epoch))
         .clip(settings.clip)

@@ -624,3 +624,82 @@ fn a_second_run_into_a_folder_in_use_is_refused() {
     run.kill().unwrap();
     run.wait().unwrap();
 }
+
+#[test]
+fn tables_made_of_the_full_one_stand_beside_those_that_were_trained() {
+    let program = program();
+    let folder = Folder::new();
+    let all = "full,low-rank,int8,int2,kmeans,kmeans-tuned,reconstructed,random";
+    let output = folder.run_with_out(&program, &format!("--epochs 1 --embedding {all} --quiet"));
+    assert_succeeded(&output);
+    assert_eq!(models(&output).join(","), all);
+    let bytes = |folder: &Folder| -> Vec<(String, u64)> {
+        let result = fs::read(folder.at("out/result.json")).unwrap();
+        let result: Value = serde_json::from_slice(&result).unwrap();
+        let models = result["models"].as_array().unwrap().iter();
+        let row = |m: &Value| {
+            (m["embedding"].as_str().unwrap().into(), m["table_bytes"].as_u64().unwrap())
+        };
+        models.map(row).collect()
+    };
+    let found = bytes(&folder);
+    let of = |name: &str| found.iter().find(|(own, _)| own == name).unwrap().1;
+    assert!(of("int8") > of("int2") && of("int2") > of("kmeans") && of("full") > of("int8"));
+    assert_eq!([of("kmeans"), of("kmeans-tuned"), of("reconstructed")], [of("random"); 3]);
+    assert!(of("low-rank") <= of("kmeans"));
+
+    // What the full table is made into may be decided later, since it depends on none of it.
+    let arguments = "--epochs 1 --embedding full,low-rank,kmeans,random --quiet --resume";
+    let other = folder.run_with_out(&program, &format!("{arguments} --groups 4"));
+    assert!(stderr(&other).contains("groups = 8"), "{}", stderr(&other));
+    for trained in ["low-rank", "random"] {
+        fs::remove_dir_all(folder.at(&format!("out/{trained}"))).unwrap();
+    }
+    let arguments = "--epochs 1 --embedding full,kmeans --quiet --resume --groups 4";
+    assert_succeeded(&folder.run_with_out(&program, arguments));
+    assert!(bytes(&folder)[1].1 < of("kmeans"));
+}
+
+#[test]
+fn options_are_those_of_a_form_and_trained_with_it() {
+    let program = program();
+    let folder = Folder::new();
+    for (arguments, expected) in [
+        ("--embedding vq --sampling", "embedding = vq: expected sx, the only one with --score"),
+        ("--embedding sx --moving-average", "embedding = sx: expected vq, the only one with"),
+        ("--embedding int8,full", "embedding = int8,full: expected full before what is made of it"),
+        ("--temperature learnable:0", "temperature = 0: expected a positive number"),
+        ("--bands 5:16", "bands = 5:16: expected fewer codewords than the codebook's 16"),
+        ("--embedding low-rank --rank 0", "low-rank: rank = 0: expected"),
+    ] {
+        let output = folder.run(&program, &format!("--epochs 1 {arguments}"));
+        assert_eq!(output.status.code(), Some(1), "{arguments}");
+        assert!(stderr(&output).contains(expected), "{arguments}: {}", stderr(&output));
+    }
+    for arguments in ["--temperature cold", "--bands 5-6", "--score best"] {
+        let output = folder.run(&program, arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {}", stderr(&output));
+    }
+    for arguments in [
+        "--embedding sx --score cosine --temperature learnable:1 --sampling --kmeans-start",
+        "--embedding sx --score squared-distance --temperature annealed:2:0.5:20 --beta 0.1",
+        "--embedding vq --moving-average 0.9:0.00001:0.1 --bands 20:8,40:2",
+        "--embedding sx,vq --additive --groups 3",
+    ] {
+        let straight = folder.run_with_out(&program, &format!("--epochs 2 --quiet {arguments}"));
+        assert_succeeded(&straight);
+        assert_eq!(stderr(&straight), "", "{arguments}");
+        let tables = || -> Vec<Vec<u8>> {
+            let folders = ["sx", "vq"].map(|name| folder.at(&format!("out/{name}")));
+            let table = |folder: PathBuf| fs::read(folder.join("embedding.safetensors")).ok();
+            folders.into_iter().filter_map(table).collect()
+        };
+        let expected = tables();
+        // An epoch, and then another, ends with the same bytes.
+        let first = format!("--epochs 1 --quiet {arguments}");
+        assert_succeeded(&folder.run_with_out(&program, &first));
+        let second = format!("--epochs 2 --quiet --resume {arguments}");
+        assert_succeeded(&folder.run_with_out(&program, &second));
+        assert!(tables() == expected, "{arguments}");
+    }
+}

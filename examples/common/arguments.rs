@@ -62,7 +62,8 @@ pub struct Arguments {
     /// How sx scores codewords: dot, squared-distance or cosine
     #[arg(long, default_value = "dot")]
     score: Score,
-    /// tau, the temperature of the softmax of sx: TAU, learnable:TAU, or annealed:TAU:TAU:STEPS
+    /// tau, the temperature of the softmax of sx: TAU, learnable:TAU (at a hundredth of the learning rate),
+    /// or annealed:TAU:TAU:STEPS
     #[arg(long, value_name = "TAU", default_value = "1", allow_negative_numbers = true)]
     temperature: Temperature,
     /// Sample the codes of sx in training

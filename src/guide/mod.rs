@@ -1,4 +1,4 @@
-//! The course: how a gradient gets through discrete codes, in seven short pages. All code on them runs.
+//! The course: how a gradient gets through discrete codes, in eight short pages. All code on them runs.
 //!
 //! | page | what it explains | program |
 //! |---|---|---|
@@ -7,6 +7,7 @@
 //! | [`sx`] | the softmax form, term by term | `04_sx_by_hand` |
 //! | [`vq`] | the centroid form and its regulariser | `05_vq_by_hand` |
 //! | [`batch_norm`] | normalised scores, and the temperature | `06_temperature_and_batch_norm` |
+//! | [`options`] | which option to use when, and what DPQ competes with | `lstm_lm` |
 //! | [`pitfalls`] | where finite differences mislead | `03_gradcheck` |
 //! | [`speed`] | five ideas, and what each gains | `cargo bench --bench dpq` |
 //!
@@ -21,5 +22,6 @@ pub mod straight_through;
 pub mod sx;
 pub mod vq;
 pub mod batch_norm;
+pub mod options;
 pub mod pitfalls;
 pub mod speed;
