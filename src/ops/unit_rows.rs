@@ -72,7 +72,7 @@ mod tests {
         let x = tape.leaf(Tensor::from([[3.0_f32, 4.0], [0.0, 0.0], [0.0, -1e-9]]));
         let (y, expected) = (x.unit_rows().value(), [0.6, 0.8, 0.0, 0.0, 0.0, -1e-3]);
         for (y, expected) in y.data().iter().zip(expected) {
-            assert!((y - expected).abs() <= 1e-7 * expected.abs(), "{y} {expected}");
+            assert!((y - expected).abs() <= 2e-7 * expected.abs(), "{y} {expected}");
         }
     }
 }

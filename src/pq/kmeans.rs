@@ -316,6 +316,15 @@ mod tests {
                 KMeans { iterations, ..KMeans::default() }.fit(&table, &config).unwrap()
             };
             let (parts, before) = (parts(&table, &config), books(&run(after).codebooks));
+            // Between two codewords that are equally near, rounding decides.
+            let tie = |(g, part): &(usize, Vec<f64>)| {
+                let nearest = &before[*g][nearest_by_definition(part, &before[*g])];
+                let off = |c: &Vec<f64>| distance(part, c) - distance(part, nearest);
+                before[*g].iter().any(|c| c != nearest && off(c) < 1e-9)
+            };
+            if parts.iter().any(tie) {
+                return Ok(());
+            }
             let found = run(after + 1);
             if found.errors.len() == after + 1 {
                 let expected = error(&parts, &before);
