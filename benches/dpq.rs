@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::layer::{Layer, SHAPES, VARIANTS};
+use common::layer::{Layer, OPTIONS, SHAPES, VARIANTS};
 use common::{Options, report};
 use dpq::parallel;
 
@@ -14,7 +14,10 @@ fn main() {
     for (name, shape) in SHAPES {
         for &threads in &options.threads {
             parallel::with_threads(threads, || {
-                let names = VARIANTS.map(|(form, ids)| (form, ids, format!("{name} {form} {ids}")));
+                let options_of =
+                    OPTIONS.iter().flat_map(|&form| ["distinct", "zipf"].map(|ids| (form, ids)));
+                let named = |(form, ids)| (form, ids, format!("{name} {form} {ids}"));
+                let names: Vec<_> = VARIANTS.into_iter().chain(options_of).map(named).collect();
                 let wanted = names.iter().filter(|(_, _, name)| options.wants(name));
                 let mut layers: Vec<(&String, Layer)> =
                     wanted.map(|(form, ids, name)| (name, Layer::new(shape, form, ids))).collect();

@@ -147,11 +147,14 @@ type Compact = CompactEmbedding<f32>;
 /// Takes the compact table out of the trained parameters.
 type Compress = Rc<dyn Fn(&Params<f32>) -> dpq::Result<Compact>>;
 
+/// Takes the rows out of the trained parameters.
+type Rows = Rc<dyn Fn(&Params<f32>) -> Tensor<f32>>;
+
 /// What a trained embedding comes to.
 #[derive(Clone)]
 enum Table {
     /// Rows of numbers, and the bytes of what they are made of.
-    Rows(Rc<dyn Fn(&Params<f32>) -> Tensor<f32>>, usize),
+    Rows(Rows, usize),
     /// A compact table.
     Compact(Compress),
 }

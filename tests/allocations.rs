@@ -7,6 +7,7 @@ use dpq::optim::{Adam, Optimizer, Sgd};
 use dpq::pq::CodebookWatch;
 use dpq::{DpqConfig, DpqEmbedding, Embedding, FullEmbedding, ParamId, Params, Tape, parallel};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The system's allocator, which notes the large requests.
@@ -14,12 +15,18 @@ struct Counting;
 
 static LARGE: AtomicUsize = AtomicUsize::new(0);
 
+thread_local! {
+    /// All requests of a thread.
+    static ALL: Cell<usize> = const { Cell::new(0) };
+}
+
 // SAFETY: every call is the system allocator's, unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.size() > 4096 {
             LARGE.fetch_add(1, Ordering::Relaxed);
         }
+        ALL.set(ALL.get() + 1);
         unsafe { System.alloc(layout) }
     }
 
@@ -103,5 +110,31 @@ fn from_the_third_step_on_nothing_large_is_allocated() {
             println!("{name}, {optimizer}, 2 threads: large requests a step {found:?}");
             assert!(found[2..].iter().sum::<usize>() <= 12, "{name}, {optimizer}: {found:?}");
         }
+    }
+}
+
+#[cfg(feature = "io")]
+#[test]
+fn looking_up_rows_allocates_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table");
+    for config in [
+        DpqConfig::sx(72, 32),
+        DpqConfig { additive: true, ..DpqConfig::vq(5, 256) },
+        DpqConfig { bands: "500:8,1000:2".parse().unwrap(), ..DpqConfig::sx(16, 300) },
+    ] {
+        let mut params = Params::<f32>::new();
+        let layer =
+            DpqEmbedding::new(params.scope("embedding"), VOCABULARY, WIDTH, config).unwrap();
+        let compact = layer.to_compact(&params).unwrap();
+        compact.save(&path).unwrap();
+        let open = dpq::CompactEmbedding::<f32>::open(&path).unwrap();
+        let ids: Vec<u32> = (0..100).map(|i| i * 19 % VOCABULARY as u32).collect();
+        let mut rows = vec![0.0; ids.len() * WIDTH];
+        let before = ALL.get();
+        compact.lookup_into(&ids, &mut rows).unwrap();
+        assert_eq!(ALL.get() - before, 0, "in memory, {config:?}");
+        open.lookup_into(&ids, &mut rows).unwrap();
+        assert_eq!(ALL.get() - before, 0, "from the file, {config:?}");
     }
 }

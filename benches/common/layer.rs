@@ -1,5 +1,6 @@
 //! One DPQ embedding with ids and an upstream gradient, ready to be run forward and backward.
 
+use dpq::pq::{Bands, MovingAverage, Score, Temperature};
 use dpq::{DpqConfig, DpqEmbedding, Embedding, Params, Tape, Tensor};
 use rand_distr::{Distribution, Zipf};
 
@@ -19,6 +20,35 @@ pub const SHAPES: [(&str, Shape); 5] = [
 pub const VARIANTS: [(&str, &str); 4] =
     [("sx", "distinct"), ("sx", "zipf"), ("vq", "distinct"), ("vq", "zipf")];
 
+/// Options, each of which costs something; of [`Layer::new`], in place of a form.
+pub const OPTIONS: [&str; 7] = [
+    "sx-learnable",
+    "sx-bands",
+    "sx-sampling",
+    "sx-cosine",
+    "sx-squared-distance",
+    "vq-bands",
+    "vq-moving-average",
+];
+
+fn config(form: &str, vocabulary: usize, groups: usize, k: usize) -> DpqConfig {
+    let (sx, vq) = (DpqConfig::sx(groups, k), DpqConfig::vq(groups, k));
+    let half = (k / 2).max(2) as u32;
+    let bands = Bands::new(&[(vocabulary as u32 / 10, half)]).expect("a sound band");
+    match form {
+        "sx" => sx,
+        "vq" => vq,
+        "sx-learnable" => DpqConfig { temperature: Temperature::Learnable(1.0), ..sx },
+        "sx-bands" => DpqConfig { bands, ..sx },
+        "sx-sampling" => DpqConfig { sampling: true, ..sx },
+        "sx-cosine" => DpqConfig { score: Score::Cosine, ..sx },
+        "sx-squared-distance" => DpqConfig { score: Score::SquaredDistance, ..sx },
+        "vq-bands" => DpqConfig { bands, ..vq },
+        "vq-moving-average" => DpqConfig { moving_average: Some(MovingAverage::default()), ..vq },
+        _ => panic!("no form {form}"),
+    }
+}
+
 /// An embedding in training.
 pub struct Layer {
     /// Its parameters.
@@ -30,10 +60,10 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// The form `sx` or `vq`, ids all `distinct` or drawn by Zipf's law.
+    /// The form `sx` or `vq`, or one of [`OPTIONS`]; ids all `distinct` or drawn by Zipf's law.
     pub fn new([n, v, d, groups, k]: Shape, form: &str, ids: &str) -> Layer {
         let mut params = Params::new();
-        let config = if form == "sx" { DpqConfig::sx(groups, k) } else { DpqConfig::vq(groups, k) };
+        let config = config(form, v, groups, k);
         let embedding = DpqEmbedding::new(params.scope("embedding"), v, d, config)
             .expect("a sound configuration");
         let mut rng = dpq::rng::stream(0, "ids", 0);

@@ -12,7 +12,7 @@ fuzz_mutator!(|bytes: &mut [u8], size: usize, max_size: usize, seed: u32| {
 fuzz_target!(|bytes: &[u8]| {
     let mut params = model();
     let before = params.to_bytes();
-    if read_file(bytes, |bytes| params.load_bytes(bytes)).is_err() {
+    if read_file(bytes, 2, |bytes| params.load_bytes(bytes)).is_err() {
         assert_eq!(params.to_bytes(), before);
         return;
     }

@@ -237,7 +237,7 @@ impl<'a, T: Real> Choice<'a, T> {
                 let score = (score - means[j]) * reciprocals[j];
                 let mut better = score.simd_gt(best);
                 if LIMITED {
-                    better = better & number.simd_lt(limits);
+                    better &= number.simd_lt(limits);
                     best = better.select(score, best);
                 } else {
                     best = best.max(score);

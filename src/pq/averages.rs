@@ -7,12 +7,12 @@
 use super::codebook::Sizes;
 use super::config::MovingAverage;
 use super::quantized::Codes;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::codewords;
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
 use crate::tape::Bound;
-use crate::tensor::Tensor;
+use crate::tensor::{Shape, Tensor};
 use rand::Rng;
 
 /// The averages of a codebook.
@@ -49,6 +49,11 @@ impl Averages {
         Averages { settings, codebook, counts, sums, candidates, purpose }
     }
 
+    /// What it keeps besides the codebook.
+    pub(super) fn statistics(&self) -> impl Iterator<Item = ParamId> {
+        [self.counts, self.sums].into_iter().chain(self.candidates)
+    }
+
     /// Starts again from a codebook.
     pub(super) fn start_from<T: Real>(&self, params: &mut Params<T>, codebook: &Tensor<T>) {
         params.set(self.counts, Tensor::full(params.get(self.counts).shape(), T::ONE));
@@ -66,15 +71,25 @@ impl Averages {
         live: impl Fn(usize) -> bool,
         row: impl Fn(usize) -> &'q [T],
     ) {
-        let tokens: Vec<usize> = (0..codes.tokens()).filter(|&i| live(i)).collect();
+        let mut tokens = p.tape.pools().ids.take(codes.tokens());
+        let mut count = 0;
+        for i in (0..codes.tokens()).filter(|&i| live(i)) {
+            tokens[count] = i as u32;
+            count += 1;
+        }
+        tokens.truncate(count);
         if tokens.is_empty() {
             return;
         }
         let shape = p[self.codebook].shape();
         let sizes = Sizes::of(shape);
-        let (mut counts, mut sums) =
-            (Tensor::zeros([sizes.books, sizes.size]), Tensor::zeros(shape));
-        for &i in &tokens {
+        let zeros = |shape: Shape| {
+            let mut zeros = p.tape.uninit(shape);
+            zeros.data_mut().fill(T::ZERO);
+            zeros
+        };
+        let (mut counts, mut sums) = (zeros([sizes.books, sizes.size].into()), zeros(shape));
+        for i in tokens.iter().map(|&i| i as usize) {
             codewords::add(row(i), sizes.stride(), codes.of(i), sums.data_mut());
             let chosen = codes.of(i).iter().enumerate();
             let counts = counts.data_mut();
@@ -85,10 +100,10 @@ impl Averages {
         p.tape.move_statistic(self.sums, sums, rate);
         if let Some(candidates) = self.candidates {
             let (mut rng, groups) = (p.tape.noise(&self.purpose), codes.groups());
-            let mut drawn = Tensor::zeros(shape);
+            let mut drawn = zeros(shape);
             for (c, codeword) in drawn.data_mut().chunks_exact_mut(sizes.width).enumerate() {
                 let mut below = |n: usize| ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize;
-                let i = tokens[below(tokens.len())];
+                let i = tokens[below(tokens.len())] as usize;
                 let g = if sizes.books == 1 { below(groups) } else { c / sizes.size };
                 codeword.copy_from_slice(&row(i)[g * sizes.width..][..sizes.width]);
             }
@@ -98,42 +113,43 @@ impl Averages {
 
     /// Sets the codebook from the averages, and revives codewords that hardly any query chooses.
     pub(super) fn update<T: Real>(&self, params: &mut Params<T>) -> Result<()> {
-        let MovingAverage { smoothing, revive_below, .. } = self.settings;
-        let mut counts = params.get(self.counts).deep_copy();
-        let mut sums = params.get(self.sums).deep_copy();
-        let mut codebook = params.get(self.codebook).deep_copy();
-        let Sizes { size, width, .. } = Sizes::of(codebook.shape());
-        if let Some(candidates) = self.candidates {
-            let candidates = params.get(candidates);
-            let floor = T::from_f64(revive_below);
-            for (c, count) in counts.data_mut().iter_mut().enumerate() {
-                if *count < floor {
-                    *count = floor;
-                    let sums = &mut sums.data_mut()[c * width..][..width];
-                    let query = &candidates.data()[c * width..][..width];
-                    sums.iter_mut().zip(query).for_each(|(sum, &x)| *sum = x * floor);
-                }
-            }
-        }
-        let books = counts.data().chunks_exact(size).zip(sums.data().chunks_exact(size * width));
-        for ((counts, sums), codebook) in
-            books.zip(codebook.data_mut().chunks_exact_mut(size * width))
-        {
+        self.revive(params);
+        let Sizes { books, size, width } = Sizes::of(params.get(self.codebook).shape());
+        let [counts, sums] = [self.counts, self.sums].map(|id| params.get(id).clone());
+        let smoothing = self.settings.smoothing;
+        // The codewords of a book, one number after the other.
+        let book = |b: usize| {
+            let counts = &counts.data()[b * size..][..size];
             let total: f64 = counts.iter().map(|n| n.to_f64()).sum();
-            for (j, count) in counts.iter().enumerate() {
-                let share = (count.to_f64() + smoothing) / (total + size as f64 * smoothing);
-                let (sums, codeword) = (&sums[j * width..], &mut codebook[j * width..][..width]);
-                for (c, m) in codeword.iter_mut().zip(sums) {
-                    *c = T::from_f64(m.to_f64() / (share * total));
-                }
+            let sums = sums.data()[b * size * width..][..size * width].chunks_exact(width);
+            counts.iter().zip(sums).flat_map(move |(n, m)| {
+                let share = (n.to_f64() + smoothing) / (total + size as f64 * smoothing);
+                m.iter().map(move |m| T::from_f64(m.to_f64() / (share * total)))
+            })
+        };
+        if let Some(bad) = (0..books).flat_map(book).find(|x| !x.is_finite()) {
+            let what = "a codeword of the moving average".into();
+            return Err(Error::NotFinite { what, value: bad.to_f64() });
+        }
+        let codebook = params.write(self.codebook);
+        codebook.iter_mut().zip((0..books).flat_map(book)).for_each(|(own, x)| *own = x);
+        Ok(())
+    }
+
+    /// Codewords with a small N become the candidates.
+    fn revive<T: Real>(&self, params: &mut Params<T>) {
+        let Some(candidates) = self.candidates else { return };
+        let floor = T::from_f64(self.settings.revive_below);
+        let [counts, queries] = [self.counts, candidates].map(|id| params.get(id).clone());
+        let width = queries.shape()[2];
+        let sums = params.write(self.sums).chunks_exact_mut(width);
+        for ((sums, query), &count) in sums.zip(queries.rows()).zip(counts.data()) {
+            if count < floor {
+                sums.iter_mut().zip(query).for_each(|(sum, &x)| *sum = x * floor);
             }
         }
-        codebook.check_finite(|| "a codeword of the moving average".into())?;
-        params.set(self.codebook, codebook);
-        if self.candidates.is_some() {
-            params.set(self.counts, counts);
-            params.set(self.sums, sums);
-        }
-        Ok(())
+        drop(counts);
+        let low = params.write(self.counts).iter_mut().filter(|count| **count < floor);
+        low.for_each(|count| *count = floor);
     }
 }

@@ -3,7 +3,7 @@
 use super::bands::{Bands, CODEBOOK_SIZES, bits};
 use crate::error::{Error, Result};
 
-/// V x D codes, each in b = [`bits`](super::bits) bits, one after the other without gaps: code c of the
+/// V x D codes, each in b = [`bits`] bits, one after the other without gaps: code c of the
 /// table, the codes counted row by row, is bits c b to (c + 1) b of the bytes, lowest bit first. The
 /// rows of a band come after those of the band before it, with their own b.
 ///

@@ -176,6 +176,10 @@ impl DpqConfig {
         if !CODEBOOK_SIZES.contains(&size) {
             return refuse("codebook size", size.to_string(), "2 to 65536");
         }
+        if self.score == Score::Cosine && self.group_width(width) < 2 {
+            let expected = "another score for groups of width 1, where it is only a sign";
+            return refuse("score", self.score.to_string(), expected);
+        }
         self.check_temperature()?;
         if !(self.beta == 0.0 || is_held(self.beta)) {
             let expected = "0, or a positive number that single precision holds";

@@ -205,6 +205,23 @@ impl DpqEmbedding {
         Ok(CodeTable::pack_in_bands(&codes, groups, codebook_size, bands))
     }
 
+    /// Bytes of what exists in training only and is in no compact table: queries, keys, statistics, by
+    /// name.
+    ///
+    /// ```
+    /// use dpq::{DpqConfig, DpqEmbedding, Params};
+    /// let mut params = Params::<f32>::new();
+    /// let embedding = DpqEmbedding::new(params.scope("words"), 100, 8, DpqConfig::sx(4, 16))?;
+    /// let bytes = embedding.training_bytes(&params);
+    /// assert_eq!(bytes[0], ("words.query".to_string(), 4 * 100 * 8));
+    /// assert_eq!(bytes[1], ("words.keys".to_string(), 4 * 4 * 16 * 2));
+    /// # Ok::<(), dpq::Error>(())
+    /// ```
+    pub fn training_bytes<T: Real>(&self, params: &Params<T>) -> Vec<(String, usize)> {
+        let ids = [self.queries].into_iter().chain(self.quantizer.training_only());
+        ids.map(|id| (params.name(id).into(), size_of_val(params.get(id).data()))).collect()
+    }
+
     /// The compressed table: the codes of every id, and the values.
     ///
     /// # Errors

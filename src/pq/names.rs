@@ -1,7 +1,6 @@
 //! The words that the rows of a compact table belong to.
 
 use crate::error::{Error, Result};
-use std::collections::HashMap;
 
 /// A name for every row of a table, each one once.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,7 +9,8 @@ pub struct Names {
     text: String,
     /// Where each name ends in the text.
     ends: Vec<usize>,
-    ids: HashMap<String, u32>,
+    /// The rows in the order of their names.
+    sorted: Vec<u32>,
 }
 
 impl Names {
@@ -19,23 +19,31 @@ impl Names {
     /// # Errors
     /// [`Error::Config`] if a name holds a line break, or comes twice.
     pub fn new(names: &[impl AsRef<str>]) -> Result<Names> {
-        let mut all = Names { text: String::new(), ends: Vec::new(), ids: HashMap::new() };
-        for (id, name) in (0..).zip(names) {
-            let name = name.as_ref();
-            let refuse = |expected: String| {
-                Err(Error::Config { name: "name", value: format!("{name:?}"), expected })
-            };
+        let mut text = String::new();
+        for name in names.iter().map(AsRef::as_ref) {
             if name.contains('\n') {
-                return refuse("no line break".into());
+                return refuse(name, "no line break".into());
             }
-            if let Some(other) = all.ids.insert(name.into(), id) {
-                return refuse(format!("another name than that of row {other}"));
-            }
-            all.text.push_str(name);
-            all.ends.push(all.text.len());
-            all.text.push('\n');
+            text.push_str(name);
+            text.push('\n');
         }
-        Ok(all)
+        Names::of(text)
+    }
+
+    /// Of a text whose lines are the names.
+    fn of(text: String) -> Result<Names> {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let ends: Vec<usize> = breaks.map(|(at, _)| at).collect();
+        let mut names = Names { text, sorted: (0..ends.len() as u32).collect(), ends };
+        let mut sorted = std::mem::take(&mut names.sorted);
+        sorted.sort_unstable_by_key(|&id| (names.name(id), id));
+        if let Some(pair) =
+            sorted.windows(2).find(|pair| names.name(pair[0]) == names.name(pair[1]))
+        {
+            let name = names.name(pair[0]).unwrap_or_default();
+            return refuse(name, format!("another name than that of row {}", pair[0]));
+        }
+        Ok(Names { sorted, ..names })
     }
 
     /// From the [text](Self::text) of names.
@@ -43,12 +51,10 @@ impl Names {
     /// # Errors
     /// As [`new`](Self::new), or if the text does not end with a line break.
     pub fn from_text(text: &str) -> Result<Names> {
-        let Some(lines) = text.strip_suffix('\n') else {
-            let expected = "a line break at its end".into();
-            let last = text.lines().last().unwrap_or_default();
-            return Err(Error::Config { name: "names", value: format!("{last:?}"), expected });
-        };
-        Names::new(&lines.split('\n').collect::<Vec<_>>())
+        if !text.ends_with('\n') {
+            return refuse(text.lines().last().unwrap_or_default(), "a line break after it".into());
+        }
+        Names::of(text.into())
     }
 
     /// All names in order, each followed by a line break: what a file holds.
@@ -75,8 +81,13 @@ impl Names {
 
     /// The row of a name.
     pub fn id(&self, name: &str) -> Option<u32> {
-        self.ids.get(name).copied()
+        let found = self.sorted.binary_search_by_key(&Some(name), |&id| self.name(id));
+        found.ok().map(|at| self.sorted[at])
     }
+}
+
+fn refuse<R>(name: &str, expected: String) -> Result<R> {
+    Err(Error::Config { name: "name", value: format!("{name:?}"), expected })
 }
 
 #[cfg(test)]
@@ -99,6 +110,6 @@ mod tests {
         assert_eq!(refused(&["a\nb"]), "name = \"a\\nb\": expected no line break");
         assert_eq!(refused(&["a", "a"]), "name = \"a\": expected another name than that of row 0");
         let cut = Names::from_text("a\nb").unwrap_err().to_string();
-        assert_eq!(cut, "names = \"b\": expected a line break at its end");
+        assert_eq!(cut, "name = \"b\": expected a line break after it");
     }
 }

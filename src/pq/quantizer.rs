@@ -14,9 +14,8 @@ use crate::ops::{BatchStatistics, Distinct, Ids};
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
 use crate::tape::{Bound, Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{Buffer, Tensor};
 use rand::Rng;
-use std::borrow::Cow;
 
 /// DPQ of any activations: for every row of n x d it chooses D codes and gives the codewords in the row's
 /// place, with a gradient to the row and to the codebooks.
@@ -178,6 +177,14 @@ impl Quantizer {
         self.temperature.filter(|_| learns)
     }
 
+    /// What exists in training only: all its parameters and statistics but the values.
+    pub(super) fn training_only(&self) -> Vec<ParamId> {
+        let keys = (self.keys != self.values).then_some(self.keys);
+        let averages = self.averages.iter().flat_map(Averages::statistics);
+        let statistics = self.statistics.into_iter().flatten();
+        keys.into_iter().chain(statistics).chain(self.temperature).chain(averages).collect()
+    }
+
     /// Quantises the rows of `x`, n x d (n x D d where groups are additive). In training the scores are
     /// normalised by the batch's statistics, towards which the running ones then move; in evaluation by
     /// the running ones.
@@ -301,15 +308,15 @@ impl Quantizer {
         };
         let (inputs, of_ids) = self.scored(given, ids);
         let [queries, keys, values] = inputs;
-        let limits = match (limits, &of_ids) {
-            (Some(limits), Some(of_ids)) => Some(Cow::from(of_ids.limits(limits))),
-            (limits, _) => limits.map(Cow::from),
+        let of_rows = match (limits, &of_ids) {
+            (Some(limits), Some(of_ids)) => Some(of_ids.limits(queries.tape(), limits)),
+            _ => None,
         };
         let ids = of_ids.as_ref().map_or(ids, OfIds::ids);
         let options = Options {
             temperature: given.temperature,
             draws: given.draws.as_ref(),
-            limits: limits.as_deref(),
+            limits: of_rows.as_deref().or(limits),
             still_codebook: self.averages.is_some(),
         };
         let quantized = match config.form {
@@ -346,29 +353,32 @@ impl Quantizer {
 /// The distinct ids of a batch as a table of their own.
 pub(super) struct OfIds {
     /// The ids of the table's rows.
-    distinct: Vec<u32>,
+    distinct: Buffer<u32>,
     /// For every token its row.
-    slots: Vec<u32>,
+    slots: Buffer<u32>,
     padding: Option<u32>,
 }
 
 impl OfIds {
     fn new<T: Real>(tape: &Tape<T>, ids: Ids<'_>, height: usize) -> Self {
         let found = Distinct::new(tape, ids, height);
-        // An id outside the table stays one.
-        let outside = |(i, slot): (usize, &u32)| {
-            if ids.ids[i] as usize >= height { u32::MAX } else { *slot }
-        };
-        let slots = found.slots.iter().enumerate().map(outside).collect();
-        let padding = found.ids.get(found.live().len()).map(|_| found.live().len() as u32);
-        OfIds { distinct: found.ids.to_vec(), slots, padding }
+        let mut slots = tape.pools().ids.take(ids.ids.len());
+        for ((slot, &own), &id) in slots.iter_mut().zip(found.slots.iter()).zip(ids.ids) {
+            // An id outside the table stays one.
+            *slot = if id as usize >= height { u32::MAX } else { own };
+        }
+        let live = found.live().len();
+        let padding = (found.ids.len() > live).then_some(live as u32);
+        OfIds { distinct: found.ids, slots, padding }
     }
 
     pub(super) fn ids(&self) -> Ids<'_> {
         Ids { ids: &self.slots, padding: self.padding }
     }
 
-    fn limits(&self, limits: &[u32]) -> Vec<u32> {
-        self.distinct.iter().map(|&id| limits[id as usize]).collect()
+    fn limits<T: Real>(&self, tape: &Tape<T>, limits: &[u32]) -> Buffer<u32> {
+        let mut own = tape.pools().ids.take(self.distinct.len());
+        own.iter_mut().zip(&*self.distinct).for_each(|(own, &id)| *own = limits[id as usize]);
+        own
     }
 }

@@ -58,6 +58,10 @@ fn settings_that_do_not_go_together_are_refused_with_the_reason() {
             "score = cosine: expected squared distance for VQ, whose codeword takes the query's place",
         ),
         (
+            DpqConfig { score: Score::Cosine, ..DpqConfig::sx(12, 8) },
+            "score = cosine: expected another score for groups of width 1, where it is only a sign",
+        ),
+        (
             learnable(vq, 1.0),
             "temperature = learnable:1: expected fixed at 1 for VQ, which has no softmax",
         ),
@@ -281,7 +285,7 @@ fn codewords_that_nobody_chooses_are_revived_as_queries_of_the_batch() {
         let (layer, mut params) = layer(config);
         // All codewords but one of each group are far away.
         let far = Tensor::from_fn(params.get(layer.keys()).shape(), |i| {
-            if i / (WIDTH / 3) % 8 == 0 { 0.0 } else { 50.0 + i as f64 }
+            if (i / (WIDTH / 3)).is_multiple_of(8) { 0.0 } else { 50.0 + i as f64 }
         });
         let sums = params.find("words.sums").unwrap();
         params.set(layer.keys(), far.deep_copy());
