@@ -75,12 +75,13 @@
 //! p\[0\] + ... + p\[j\] above x has the chances p\[j\], as the best j of log p\[j\] plus Gumbel noise has.
 //! Where an id may choose only from the first so many codewords, p is 0 for the others, and so is drh.
 //!
-//! The files in the order in which they are read: `logits` (what p is the softmax of), `forward`,
-//! `pass` (what the backward pass reads, and dq), `batch_norm` (the statistics' contribution),
+//! The files in the order in which they are read: `logits` (what p is the softmax of), `forward`, `sampling`
+//! (of codes), `pass` (what the backward pass reads, and dq), `batch_norm` (the statistics' contribution),
 //! `backward`.
 
 mod logits;
 mod forward;
+mod sampling;
 mod pass;
 mod batch_norm;
 mod backward;
