@@ -68,23 +68,24 @@
 //!
 //! 1. `examples/lstm_lm.rs`, `Training::loss`: the ids of a window of text go to the model.
 //! 2. `src/nn/language_model.rs`, `forward`: they go to its embedding.
-//! 3. `src/pq/layer.rs`, `forward`: ids, query table, codebooks, and how scores are normalised.
-//! 4. `src/pq/sx/forward.rs`, `sx`: the op, in the four steps that follow.
-//! 5. `src/ops/distinct.rs`, `Distinct::new`: the distinct ids.
-//! 6. `src/pq/score.rs`, `Keys`: the keys, ready to be multiplied by queries.
-//! 7. `src/pq/statistics.rs`, `statistics`: mean and variance of the batch's scores.
-//! 8. `src/pq/assign.rs`, `Choice::choose`: the **codes**, the best normalised score of each group.
-//! 9. `src/kernels/codewords.rs`, `decode`: the rows that the codes stand for.
-//! 10. `src/tape/tape.rs`, [`Tape::record`]: the op and the rows go on the tape.
-//! 11. `src/nn/lstm.rs`, `lstm`: the rows pass through the layers.
-//! 12. `src/ops/cross_entropy.rs`, `linear_cross_entropy`: the loss.
-//! 13. `src/tape/backward.rs`, `walk_back`: from the loss to the first op, every rule in turn.
-//! 14. `src/pq/sx/backward.rs`, `Sx::backward`: the rows' gradient becomes that of values, keys and
+//! 3. `src/pq/layer.rs`, `look_up`: ids and query table.
+//! 4. `src/pq/quantizer.rs`, `quantize`: codebooks, how scores are normalised, and the options.
+//! 5. `src/pq/sx/forward.rs`, `sx_with`: the op, in the four steps that follow.
+//! 6. `src/ops/distinct.rs`, `Distinct::new`: the distinct ids.
+//! 7. `src/pq/score.rs`, `Keys`: the keys, ready to be multiplied by queries.
+//! 8. `src/pq/statistics.rs`, `statistics`: mean and variance of the batch's scores.
+//! 9. `src/pq/assign.rs`, `Choice::choose`: the **codes**, the best normalised score of each group.
+//! 10. `src/kernels/codewords.rs`, `decode`: the rows that the codes stand for.
+//! 11. `src/tape/tape.rs`, [`Tape::record`]: the op and the rows go on the tape.
+//! 12. `src/nn/lstm.rs`, `lstm`: the rows pass through the layers.
+//! 13. `src/ops/cross_entropy.rs`, `linear_cross_entropy`: the loss.
+//! 14. `src/tape/backward.rs`, `walk_back`: from the loss to the first op, every rule in turn.
+//! 15. `src/pq/sx/backward.rs`, `Sx::backward`: the rows' gradient becomes that of values, keys and
 //!     queries, id by id, from scores that are computed again.
-//! 15. `src/pq/sx/batch_norm.rs`, `Slopes`: what the batch's statistics contribute to it.
-//! 16. `src/tape/op.rs`, [`Context::add_rows`]: the **query table's gradient**, of the distinct ids' rows
+//! 16. `src/pq/sx/batch_norm.rs`, `Slopes`: what the batch's statistics contribute to it.
+//! 17. `src/tape/op.rs`, [`Context::add_rows`]: the **query table's gradient**, of the distinct ids' rows
 //!     only.
-//! 17. `src/optim/sgd.rs`, `step`: just those rows are written.
+//! 18. `src/optim/sgd.rs`, `step`: just those rows are written.
 //!
 //! # Features
 //!
