@@ -48,8 +48,11 @@ fn main() -> ExitCode {
 /// Whatever can be refused is refused here, before any training. What goes wrong later stops nothing
 /// else: it is returned.
 fn run(arguments: &Arguments) -> Result<Vec<String>> {
-    let settings = arguments.settings()?;
+    let mut settings = arguments.settings()?;
     let text = Text::new(arguments.data.as_deref(), &settings)?;
+    if arguments.embedding.contains(&Kind::LowRank) {
+        settings.rank = Some(rank(&settings, text.vocabulary)?);
+    }
     let progress = Progress::new(arguments.quiet);
     let _lock;
     if let Some(out) = &arguments.out {
@@ -124,6 +127,9 @@ fn train_all(
                 unigram_perplexity: unigram,
             };
             faults.note(results::write_run(out, &run));
+            if let Some(watch) = watch.as_mut().filter(|_| !kind.is_trained()) {
+                faults.note(watch.write());
+            }
         }
         if interrupt::was_asked_for() {
             tell(match out {
@@ -187,10 +193,7 @@ fn embedding(
             (Box::new(embedding), Table::Compact(compress))
         }
         Kind::LowRank => {
-            let bytes = sx.compact_bits(vocabulary, width).div_ceil(8);
-            let rank = LowRank::rank_for(bytes, vocabulary, width);
-            let embedding =
-                LowRank::new(scope, vocabulary, width, settings.rank.map_or(rank, Ok)?)?;
+            let embedding = LowRank::new(scope, vocabulary, width, rank(settings, vocabulary)?)?;
             let [left, right] = [embedding.left(), embedding.right()];
             let rows = move |params: &Params<f32>| {
                 let tape = Tape::new();
@@ -208,6 +211,21 @@ fn embedding(
             (Box::new(embedding), Table::Rows(Rc::new(rows), bytes))
         }
     })
+}
+
+/// The rank of low-rank: the one asked for, or that of as many bytes as sx has.
+fn rank(settings: &Settings, vocabulary: usize) -> dpq::Result<usize> {
+    let Settings { width, sx, rank, .. } = *settings;
+    let Some(rank) = rank else {
+        let bytes = sx.compact_bits(vocabulary, width).div_ceil(8);
+        return LowRank::rank_for(bytes, vocabulary, width);
+    };
+    let most = vocabulary.min(width);
+    if (1..=most).contains(&rank) {
+        return Ok(rank);
+    }
+    let expected = format!("1 to {most}");
+    Err(Error::Config { name: "rank", value: rank.to_string(), expected })
 }
 
 /// A language model in training: the part of this program to read. The loop around it is the library's.

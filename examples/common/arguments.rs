@@ -322,13 +322,31 @@ impl Arguments {
         sx.check(preset.width)?;
         vq.check(preset.width)?;
         let own = |config: DpqConfig| (config.score, config.temperature, config.sampling);
-        if own(sx) != own(preset.sx) && !self.embedding.contains(&Kind::Sx) {
-            let expected = "sx, the only one with --score, --temperature and --sampling";
-            return Err(refuse("embedding", self.names(), expected).into());
-        }
-        if vq.moving_average.is_some() && !self.embedding.contains(&Kind::Vq) {
-            let expected = "vq, the only one with --moving-average";
-            return Err(refuse("embedding", self.names(), expected).into());
+        let has = |kinds: &[Kind]| kinds.iter().any(|kind| self.embedding.contains(kind));
+        let both = self.beta != 0.0 || self.no_batch_norm || self.kmeans_start;
+        let cut = [Kind::Kmeans, Kind::KmeansTuned, Kind::Reconstructed];
+        for (wrong, expected) in [
+            (
+                own(sx) != own(preset.sx) && !has(&[Kind::Sx]),
+                "sx, the only one with --score, --temperature and --sampling",
+            ),
+            (
+                vq.moving_average.is_some() && !has(&[Kind::Vq]),
+                "vq, the only one with --moving-average",
+            ),
+            (
+                both && !has(&[Kind::Sx, Kind::Vq]),
+                "sx or vq, which have --beta, --no-batch-norm and --kmeans-start",
+            ),
+            (self.rank.is_some() && !has(&[Kind::LowRank]), "low-rank, the only one with --rank"),
+            (
+                (self.additive || self.bands.is_some()) && has(&cut),
+                "none made by k-means with --additive or --bands",
+            ),
+        ] {
+            if wrong {
+                return Err(refuse("embedding", self.names(), expected).into());
+            }
         }
         let epochs = self.epochs.unwrap_or(preset.epochs);
         if epochs == 0 {

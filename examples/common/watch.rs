@@ -110,7 +110,11 @@ impl Watch {
         self.write()
     }
 
-    fn write(&mut self) -> Result<()> {
+    /// Writes the report again, with what the folder knows by now.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&mut self) -> Result<()> {
         (self.report.runs, self.report.warnings) = known_runs(&self.out);
         Ok(write_whole(&self.out.join(REPORT), html(&self.report).as_bytes())?)
     }

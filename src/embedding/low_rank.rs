@@ -80,7 +80,9 @@ impl LowRank {
             Init::Uniform((3.0 * deviation / (rank as f64).sqrt()).sqrt())
         };
         let (left, right) = match scope.init_or(EMBEDDING_INIT) {
-            Init::Zeros => (Init::Zeros, bound(EMBEDDING_INIT)),
+            init if init.deviation(&[vocabulary, width]) == 0.0 => {
+                (Init::Zeros, bound(EMBEDDING_INIT))
+            }
             init => (bound(init), bound(init)),
         };
         let mut scope = scope.init(left);

@@ -1,5 +1,6 @@
 //! Rows of length 1.
 
+use crate::error::Error;
 use crate::kernels::elementwise::{map, zip};
 use crate::kernels::reduce::sum_f64;
 use crate::real::Real;
@@ -11,7 +12,8 @@ const FLOOR: f64 = 1e-12;
 
 impl<'t, T: Real> Var<'t, T> {
     /// y\[i\] = x\[i\] / sqrt(max(||x\[i\]||^2, 1e-12)) of every row i, along the last axis: a product of
-    /// such rows is the cosine of the angle between them. A row of zeros stays one.
+    /// such rows is the cosine of the angle between them. A row of zeros stays one;
+    /// one whose length is not finite is an error that the tape reports.
     pub fn unit_rows(self) -> Var<'t, T> {
         let (tape, x) = (self.tape(), self.value());
         let (rows, width) = x.shape().as_matrix();
@@ -19,7 +21,11 @@ impl<'t, T: Real> Var<'t, T> {
         let mut reciprocals = tape.pools().moments.take(rows);
         let outputs = y.data_mut().chunks_exact_mut(width.max(1)).zip(reciprocals.iter_mut());
         for ((y, reciprocal), x) in outputs.zip(x.rows()) {
-            let r = 1.0 / sum_f64(x, x, |x, _| x * x).max(FLOOR).sqrt();
+            let squares = sum_f64(x, x, |x, _| x * x);
+            if !squares.is_finite() {
+                tape.fail(Error::NotFinite { what: "the length of a row".into(), value: squares });
+            }
+            let r = 1.0 / squares.max(FLOOR).sqrt();
             *reciprocal = r;
             map(x, y, |x| T::from_f64(x.to_f64() * r));
         }

@@ -15,6 +15,16 @@ use crate::tape::Bound;
 use crate::tensor::{Shape, Tensor};
 use rand::Rng;
 
+/// N of every codeword at the start.
+fn first_count<T: Real>(settings: MovingAverage) -> T {
+    T::from_f64((2.0 * settings.revive_below).max(1.0))
+}
+
+/// m where every codeword has the same N.
+fn times<T: Real>(codebook: &Tensor<T>, count: T) -> Tensor<T> {
+    Tensor::from_fn(codebook.shape(), |i| codebook.data()[i] * count)
+}
+
 /// The averages of a codebook.
 #[derive(Clone, Debug)]
 pub(super) struct Averages {
@@ -32,7 +42,8 @@ pub(super) struct Averages {
 }
 
 impl Averages {
-    /// Adds the statistics `counts`, 1, `sums`, the codebook, and `candidates`, the codebook.
+    /// Adds the statistics `counts`, 1 or twice the count that is revived, so that a codeword has time to be
+    /// found; `sums`, so many times the codebook; and `candidates`, the codebook.
     #[track_caller]
     pub(super) fn new<T: Real>(
         scope: &mut Scope<'_, T>,
@@ -41,8 +52,9 @@ impl Averages {
         start: &Tensor<T>,
     ) -> Self {
         let shape = [start.shape()[0], start.shape()[1]];
-        let counts = scope.add_statistic("counts", Tensor::full(shape, T::ONE));
-        let sums = scope.add_statistic("sums", start.deep_copy());
+        let count = first_count(settings);
+        let counts = scope.add_statistic("counts", Tensor::full(shape, count));
+        let sums = scope.add_statistic("sums", times(start, count));
         let candidates = (settings.revive_below > 0.0)
             .then(|| scope.add_statistic("candidates", start.deep_copy()));
         let purpose = scope.path("candidates");
@@ -56,9 +68,11 @@ impl Averages {
 
     /// Starts again from a codebook.
     pub(super) fn start_from<T: Real>(&self, params: &mut Params<T>, codebook: &Tensor<T>) {
-        params.set(self.counts, Tensor::full(params.get(self.counts).shape(), T::ONE));
-        for id in [Some(self.sums), self.candidates].into_iter().flatten() {
-            params.set(id, codebook.deep_copy());
+        let count = first_count(self.settings);
+        params.set(self.counts, Tensor::full(params.get(self.counts).shape(), count));
+        params.set(self.sums, times(codebook, count));
+        if let Some(candidates) = self.candidates {
+            params.set(candidates, codebook.deep_copy());
         }
     }
 

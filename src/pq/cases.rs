@@ -69,11 +69,12 @@ fn form_case(name: &'static str, form: Form) -> Case {
             gradcheck([q, keys, values, tau], |[q, keys, values, tau]| {
                 let normalization =
                     if config.batch_norm { Normalization::Batch } else { Normalization::Off };
+                let sx = config.form == Form::Sx;
                 let options = Options {
-                    temperature: learns.then_some(tau),
-                    draws: samples.then_some(&draws),
+                    temperature: (learns && sx).then_some(tau),
+                    draws: (samples && sx).then_some(&draws),
                     limits: limited.then_some(&limits[..]),
-                    still_codebook: learns && config.form == Form::Vq,
+                    still_codebook: learns && !sx,
                 };
                 let quantized = match config.form {
                     Form::Sx => sx_with(&config, normalization, q, ids, keys, values, options),

@@ -218,7 +218,7 @@ impl<T: Real> CompactEmbedding<T> {
         Ok(CompactEmbedding { names: self.names.clone(), ..cast })
     }
 
-    /// Bytes of the packed codes and of the values: what a file of it stores, but for the header.
+    /// Bytes of the packed codes and of the values: what a file of it stores, but for header and names.
     pub fn bytes(&self) -> usize {
         self.codes.bytes().len() + size_of_val(self.values.data())
     }

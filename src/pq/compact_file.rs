@@ -3,7 +3,7 @@
 use super::bands::{Bands, CODEBOOK_SIZES, bits};
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
-use super::config::{DpqConfig, Form};
+use super::config::{DpqConfig, Form, Temperature};
 use super::names::Names;
 use crate::error::{Error, Result};
 use crate::io::{StoredTensor, read, tensors_from_bytes, tensors_to_bytes, write_whole};
@@ -242,7 +242,10 @@ fn settings(metadata: &Metadata) -> Result<DpqConfig, String> {
         ..DpqConfig::new(form, groups, codebook_size)
     };
     if format == Some(FORMAT_1) {
-        return Ok(first);
+        // VQ had a temperature then, which meant nothing.
+        let none = Temperature::Fixed(1.0);
+        let temperature = if form == Form::Vq { none } else { first.temperature };
+        return Ok(DpqConfig { temperature, ..first });
     }
     let moving_average = match field::<String>(metadata, "moving_average")?.as_str() {
         "none" => None,

@@ -34,7 +34,7 @@ impl<T: Real> CompactEmbedding<T> {
     /// stand.
     ///
     /// # Errors
-    /// As [`load`](Self::load), but for the codes, which are checked as they are read.
+    /// As [`load`](Self::load), but for codes and names, which are checked as they are read.
     pub fn open(path: impl AsRef<Path>) -> Result<CompactReader<T>> {
         CompactReader::open(path.as_ref())
     }

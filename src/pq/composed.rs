@@ -215,7 +215,9 @@ pub fn of_ids<'t, T: Real>(
             Tensor::from_fn([positions.len(), groups], draw)
         });
         let limits = options.limits.map(|limits| {
-            of(positions).iter().map(|&id| limits[id as usize]).collect::<Vec<u32>>()
+            // An id outside the table is reported by the lookup of its row.
+            let limit = |&id: &u32| limits.get(id as usize).copied().unwrap_or(1);
+            of(positions).iter().map(limit).collect::<Vec<u32>>()
         });
         let options = Options { draws: draws.as_ref(), limits: limits.as_deref(), ..options };
         form(normalization, queries.gather_rows(&of(positions)), options)

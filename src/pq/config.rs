@@ -34,8 +34,8 @@ pub enum Temperature {
     /// A parameter, `temperature`, that starts here and learns with all others. A step to 0 or below is
     /// an error of the next pass.
     Learnable(f64),
-    /// `start (end / start)^(step / steps)`, then `end`: to explore first and to settle later. Steps are
-    /// counted by the passes that train, in the statistic `temperature_step`.
+    /// `start (end / start)^(step / steps)`, then `end`: to explore first and to settle later. Steps of the
+    /// optimiser are counted in the statistic `temperature_step`.
     Annealed {
         /// Before the first step.
         start: f64,
@@ -68,7 +68,8 @@ impl Temperature {
 /// C[j] =  m[j] / ((N[j] + smoothing) / (sum N + K smoothing) sum N)
 /// ```
 ///
-/// C is set by [`update`](crate::Embedding::update), after the optimiser's step.
+/// C is set by [`update`](crate::Embedding::update), which has to be called after each of the optimiser's
+/// steps: without it codebooks stay as they are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MovingAverage {
     /// In (0, 1); 0.99 by default.
@@ -100,7 +101,7 @@ impl Default for MovingAverage {
 pub struct DpqConfig {
     /// SX or VQ.
     pub form: Form,
-    /// D, the codes per id. Divides the width.
+    /// D, the codes per id. Divides the width, unless groups are additive.
     pub groups: usize,
     /// K, the codewords that a code chooses from: 2 to 65536.
     pub codebook_size: usize,
@@ -173,6 +174,11 @@ impl DpqConfig {
             };
             return refuse("groups", groups.to_string(), &expected);
         }
+        let most = isize::MAX as usize / 8;
+        if self.additive && groups.checked_mul(width).is_none_or(|all| all > most) {
+            let expected = format!("at most {} of width {width}", most / width);
+            return refuse("groups", groups.to_string(), &expected);
+        }
         if !CODEBOOK_SIZES.contains(&size) {
             return refuse("codebook size", size.to_string(), "2 to 65536");
         }
@@ -242,21 +248,36 @@ impl DpqConfig {
             let expected = "a positive number that single precision holds";
             return refuse("smoothing", shown(smoothing), expected);
         }
-        if !(revive_below == 0.0 || is_held(revive_below)) {
-            let expected = "0, or a positive number that single precision holds";
+        // Below the smoothing a revived codeword would not be the query that it is set to.
+        let revives = is_held(revive_below) && revive_below >= 100.0 * smoothing;
+        if !(revive_below == 0.0 || revives) {
+            let expected = "0, or a number of at least 100 times the smoothing";
             return refuse("revive below", shown(revive_below), expected);
         }
         Ok(())
     }
 
-    /// s, the width of a codeword of a value: d / D, or d where groups are additive.
+    /// s, the width of a codeword: d / D, or d where groups are additive.
+    ///
+    /// # Panics
+    /// If there are no groups.
     pub fn group_width(&self, width: usize) -> usize {
         if self.additive { width } else { width / self.groups }
     }
 
     /// D s, the width of a query: d, or D d where groups are additive.
+    ///
+    /// # Panics
+    /// If there are no groups.
     pub fn query_width(&self, width: usize) -> usize {
         self.groups * self.group_width(width)
+    }
+
+    /// The same sizes with nothing that only training has: of tables that no scores were trained for.
+    pub(super) fn sizes_only(self) -> DpqConfig {
+        let DpqConfig { form, groups, codebook_size, shared, additive, bands, .. } = self;
+        let plain = DpqConfig::new(form, groups, codebook_size);
+        DpqConfig { shared, additive, bands, batch_norm: false, ..plain }
     }
 
     /// G, the codebooks kept.

@@ -66,7 +66,7 @@ impl FixedCodes {
         let codes = CodeTable::pack_in_bands(&codes, config.groups, k, config.bands);
         let shape = [config.codebooks(), k, config.group_width(width)];
         let values = scope.weight("values", shape, EMBEDDING_INIT);
-        Ok(FixedCodes { config, codes, width, values, padding: None })
+        Ok(FixedCodes { config: config.sizes_only(), codes, width, values, padding: None })
     }
 
     /// The codes of a compact table. Adds `values`, G x K x s, which start as the table's own, whatever

@@ -46,6 +46,7 @@ impl DpqEmbedding {
         let given = quantizer.given(p, p[self.queries()], ids.len()).on(&tape);
         // With the statistics of the fused op the scores have the bits that it chose by.
         let quantized = quantizer.quantize(&given, self.ids(ids), self.limits());
+        tape.check()?;
         let statistics = if p.training { quantized.statistics } else { given.running.clone() };
 
         let ([queries, keys, _], of_ids) = quantizer.scored(&given, self.ids(ids));

@@ -62,6 +62,13 @@ impl DpqEmbedding {
     ) -> Result<Self> {
         check_table(vocabulary, width)?;
         config.check(width)?;
+        if let Some(late) =
+            config.bands.as_slice().iter().find(|band| band.first as usize >= vocabulary)
+        {
+            let value = format!("{}:{}", late.first, late.codewords);
+            let expected = format!("first ids in 1..{vocabulary}");
+            return Err(Error::Config { name: "bands", value, expected });
+        }
         let of_queries = config.query_width(width);
         check_table(vocabulary, of_queries)?;
         let queries = scope.weight("query", [vocabulary, of_queries], EMBEDDING_INIT);

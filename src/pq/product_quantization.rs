@@ -18,6 +18,8 @@ impl<T: Real> CompactEmbedding<T> {
     /// code[i,g] = argmin_j || x[i,g] - C[g,j] ||^2       the lowest j on ties
     /// ```
     ///
+    /// Of the configuration only the sizes count.
+    ///
     /// This is how to compress a table that one has already. Where the model is still to be trained,
     /// [`DpqEmbedding`](super::DpqEmbedding) learns codes for the task. With at least as many codewords
     /// as a group has distinct parts (and all rows in the sample) the rows are the table's own.
@@ -53,7 +55,7 @@ impl<T: Real> CompactEmbedding<T> {
         let codebooks = kmeans.codebooks(table, &config)?;
         let codes = nearest_codes(table, &codebooks, config.groups);
         let codes = CodeTable::pack(&codes, config.groups, config.codebook_size);
-        CompactEmbedding::new(config, codes, codebooks)
+        CompactEmbedding::new(config.sizes_only(), codes, codebooks)
     }
 
     /// The mean over all elements of (x - y)^2, of the table's rows x and the compressed rows y.

@@ -112,6 +112,9 @@ pub(super) fn assert_shapes<T: Real>(
         panic!("{op}: queries of shape {shape:?}: {fault}");
     }
     assert!(shape[0] > 0 || n == 0, "{op}: queries of shape {shape:?} have no rows");
+    let of_sx = options.temperature.is_some() || options.draws.is_some();
+    assert!(op == "sx" || !of_sx, "{op}: a temperature or draws, which only SX has");
+    assert!(op == "vq" || !options.still_codebook, "{op}: a still codebook, which only VQ has");
     if let Some(draws) = options.draws {
         let expected = [n, config.groups];
         assert_eq!(draws.shape()[..], expected, "{op}: shape of the draws for {n} tokens");

@@ -45,7 +45,8 @@ use fearless_simd::Simd;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The centroid form for `ids` of the V x d table `queries`, one codebook G x K x s.
+/// The centroid form for `ids` of the V x d table `queries`, one codebook G x K x s. Of the configuration it
+/// follows the sizes and beta; the rest is what a [`Quantizer`](crate::pq::Quantizer) adds.
 ///
 /// Positions that hold the [padding id](Ids) get its row, and take no part in statistics, regulariser
 /// and gradients. Without any other ids there are no statistics, and the regulariser is 0.

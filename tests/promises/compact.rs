@@ -142,13 +142,23 @@ fn names_go_with_the_table_and_every_byte_is_accounted_for() {
 
 #[test]
 fn a_file_of_the_first_version_is_still_read() {
-    let (layer, params) = layer(DpqConfig { shared: true, ..DpqConfig::sx(4, 9) }, 40, 8);
+    for form in [Form::Sx, Form::Vq] {
+        read_first_version(DpqConfig { shared: true, ..DpqConfig::new(form, 4, 9) });
+    }
+}
+
+fn read_first_version(config: DpqConfig) {
+    let (layer, params) = layer(config, 40, 8);
     let compact = layer.to_compact(&params).unwrap();
     let bytes = compact.to_bytes();
     let length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
     let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
     let metadata = header["__metadata__"].as_object_mut().unwrap();
     metadata.insert("format".into(), "dpq compact embedding 1".into());
+    if config.form == Form::Vq {
+        // It had one, without a meaning.
+        metadata.insert("temperature".into(), "0.5".into());
+    }
     for newer in ["additive", "bands", "score", "sampling", "moving_average"] {
         metadata.remove(newer).unwrap();
     }

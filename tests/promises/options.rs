@@ -85,7 +85,7 @@ fn settings_that_do_not_go_together_are_refused_with_the_reason() {
         ),
         (
             average(0.9, 1e-5, -1.0),
-            "revive below = -1: expected 0, or a positive number that single precision holds",
+            "revive below = -1: expected 0, or a number of at least 100 times the smoothing",
         ),
         (learnable(sx, -1.0), &format!("temperature = -1: expected {positive}")),
         (annealed(1.0, 0.0, 10), &format!("temperature = 0: expected {positive}")),
@@ -291,7 +291,7 @@ fn codewords_that_nobody_chooses_are_revived_as_queries_of_the_batch() {
         params.set(layer.keys(), far.deep_copy());
         params.set(sums, far);
         let mut tape = Tape::new();
-        (0..10).for_each(|_| step(&layer, &mut params, &mut tape));
+        (0..20).for_each(|_| step(&layer, &mut params, &mut tape));
         Usage::of(&layer.codes(&params).unwrap()).used()
     };
     assert_eq!(used(0.0), 3, "one codeword a group without revival");

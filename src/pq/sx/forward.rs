@@ -22,7 +22,9 @@ use std::sync::Arc;
 /// Added to p before its logarithm is taken.
 pub(super) const TINY: f64 = 1e-10;
 
-/// The softmax form for `ids` of the V x d table `queries`, keys and values G x K x s.
+/// The softmax form for `ids` of the V x d table `queries`, keys and values G x K x s. Of the configuration
+/// it follows the sizes, the start of the temperature and beta; its scores are dot products, and the rest is
+/// what a [`Quantizer`](crate::pq::Quantizer) adds.
 ///
 /// Positions that hold the [padding id](Ids) get its row, and take no part in statistics, regulariser
 /// and gradients. Without any other ids there are no statistics, and the regulariser is 0.
