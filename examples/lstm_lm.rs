@@ -50,6 +50,13 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<Vec<String>> {
     let mut settings = arguments.settings()?;
     let text = Text::new(arguments.data.as_deref(), &settings)?;
+    if let Some(last) = settings.sx.bands.as_slice().last()
+        && last.first as usize >= text.vocabulary
+    {
+        let expected = format!("first words below the vocabulary of {}", text.vocabulary);
+        let value = settings.sx.bands.to_string();
+        return Err(Error::Config { name: "bands", value, expected }.into());
+    }
     if arguments.embedding.contains(&Kind::LowRank) {
         settings.rank = Some(rank(&settings, text.vocabulary)?);
     }

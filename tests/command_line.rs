@@ -671,6 +671,7 @@ fn options_are_those_of_a_form_and_trained_with_it() {
         ("--temperature learnable:0", "temperature = 0: expected a positive number"),
         ("--bands 5:16", "bands = 5:16: expected fewer codewords than the codebook's 16"),
         ("--embedding full,low-rank --rank 0", "error: rank = 0: expected 1 to "),
+        ("--bands 5:8,20:4", "bands = 5:8,20:4: expected first words below the vocabulary of 10"),
         ("--embedding full --rank 3", "embedding = full: expected low-rank"),
         ("--embedding full --beta 0.1", "embedding = full: expected sx or vq"),
         ("--embedding full,kmeans --additive", "expected none made by k-means with --additive"),
@@ -686,7 +687,7 @@ fn options_are_those_of_a_form_and_trained_with_it() {
     for arguments in [
         "--embedding sx --score cosine --temperature learnable:1 --sampling --kmeans-start",
         "--embedding sx --score squared-distance --temperature annealed:2:0.5:20 --beta 0.1",
-        "--embedding vq --moving-average 0.9:0.00001:0.1 --bands 20:8,40:2",
+        "--embedding vq --moving-average 0.9:0.00001:0.1 --bands 3:8,6:2",
         "--embedding sx,vq --additive --groups 3",
     ] {
         let straight = folder.run_with_out(&program, &format!("--epochs 2 --quiet {arguments}"));
