@@ -15,7 +15,6 @@ use crate::real::Real;
 use crate::rng;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
-use rand::Rng;
 
 /// How codes are learnt from a finished table X, V x d.
 ///
@@ -181,8 +180,7 @@ fn shuffled(vocabulary: usize, seed: u64, epoch: u64) -> Vec<u32> {
     let mut rng = rng::stream(seed, "reconstruct.order", epoch);
     let mut ids: Vec<u32> = (0..vocabulary).map(|id| id as u32).collect();
     for last in (1..vocabulary).rev() {
-        let other = ((u64::from(rng.next_u32()) * (last as u64 + 1)) >> 32) as usize;
-        ids.swap(last, other);
+        ids.swap(last, rng::below(&mut rng, last + 1));
     }
     ids
 }

@@ -6,7 +6,7 @@
 pub use rand;
 pub use rand::rngs::ChaCha8Rng;
 
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 
 /// The generator for `purpose` at `step` under `seed`.
 ///
@@ -28,4 +28,9 @@ pub fn stream(seed: u64, purpose: &str, step: u64) -> ChaCha8Rng {
     rng.set_stream(hash);
     rng.set_word_pos(u128::from(step) << 36);
     rng
+}
+
+/// A number below `n`, at most 2^32; the probabilities differ by 2^-32 at the most.
+pub(crate) fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
+    ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize
 }

@@ -25,7 +25,10 @@
 //! | bands 200:8,1000:4 | 52.11 | 52.52 | 89.7 |
 //! | additive, D 4 | 53.34 | 142.25 | 63.3 |
 //!
-//! Zen 5 with AVX-512, seed 0: `lstm_lm --embedding sx,vq --no-batch-norm`, and so on. With the seeds 0 to 3
+//! Zen 5 with AVX-512, seed 0: `lstm_lm --embedding sx,vq` with `--no-batch-norm`, `--shared false`,
+//! `--beta 0.1`, `--score cosine`, `--temperature annealed:2:0.3:1500` or `learnable:1`, `--sampling`,
+//! `--moving-average` (with revival `0.99:0.00001:0.1`), `--kmeans-start`, `--bands 200:8,1000:4` or
+//! `--additive --groups 4`, and of the two forms the one that has the option. With the seeds 0 to 3
 //! SX ends 0.3 to 0.5 below the full table, and VQ from 0.3 below to 0.6 above: smaller differences say
 //! little. So:
 //!
@@ -45,7 +48,8 @@
 //!
 //! # Instead of DPQ
 //!
-//! On the same text, the same model with other small tables ([`embedding`](mod@crate::embedding),
+//! On the same text, the same model with other small tables (`lstm_lm --embedding
+//! full,sx,low-rank,int8,int4,int2,kmeans,kmeans-tuned,reconstructed,random`; [`embedding`](mod@crate::embedding),
 //! [`FixedCodes`](crate::pq::FixedCodes), [`by_kmeans`](crate::CompactEmbedding::by_kmeans),
 //! [`Reconstruction`](crate::reconstruct::Reconstruction)):
 //!

@@ -1,13 +1,12 @@
 //! Assigning codes: the statistics of a batch's scores, and for every group the codeword with the
 //! best normalised score.
 
-use super::codebook::Sizes;
 use super::normalization::{Normalization, Normalizer};
+use super::quantized::Codes;
 use super::queries::Queries;
 use super::score::{Keys, Metric};
 use super::statistics::{Moments, statistics};
 use crate::error::Error;
-use crate::kernels::codewords::decode;
 use crate::kernels::dispatch::dispatch;
 use crate::kernels::panel::{self, MOST_LANES};
 use crate::ops::{BatchStatistics, Distinct, Ids};
@@ -82,32 +81,12 @@ impl<T: Real> Scored<T> {
         }
     }
 
-    /// The rows that codes of the distinct ids stand for, one for each token.
-    pub(super) fn rows(
-        &self,
-        tape: &Tape<T>,
-        values: &Tensor<T>,
-        groups: usize,
-        codes: &[u32],
-    ) -> Tensor<T> {
-        rows(tape, &self.distinct, values, groups, codes, &self.distinct.slots)
+    /// The rows that codes stand for, one for each token, or NaN where its id is outside the table.
+    pub(super) fn rows(&self, tape: &Tape<T>, values: &Tensor<T>, codes: &Codes) -> Tensor<T> {
+        let mut rows = codes.decode(tape, values);
+        self.distinct.spoil_outside(&mut rows);
+        rows
     }
-}
-
-/// The rows of `values` that codes stand for, of each token those in the row of codes that `slots` says.
-pub(super) fn rows<T: Real>(
-    tape: &Tape<T>,
-    distinct: &Distinct,
-    values: &Tensor<T>,
-    groups: usize,
-    codes: &[u32],
-    slots: &[u32],
-) -> Tensor<T> {
-    let sizes = Sizes::of(values.shape());
-    let mut rows = tape.uninit([slots.len(), groups * sizes.width]);
-    decode(values.data(), sizes.stride(), codes, groups, slots, rows.data_mut());
-    distinct.spoil_outside(&mut rows);
-    rows
 }
 
 /// Rows whose codes are chosen together, while their queries are in cache.

@@ -5,15 +5,15 @@
 //! codebook itself is set afterwards, by [`update`](Averages::update).
 
 use super::codebook::Sizes;
-use super::config::MovingAverage;
 use super::quantized::Codes;
+use super::settings::MovingAverage;
 use crate::error::{Error, Result};
 use crate::kernels::codewords;
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
+use crate::rng;
 use crate::tape::Bound;
 use crate::tensor::{Shape, Tensor};
-use rand::Rng;
 
 /// N of every codeword at the start.
 fn first_count<T: Real>(settings: MovingAverage) -> T {
@@ -116,7 +116,7 @@ impl Averages {
             let (mut rng, groups) = (p.tape.noise(&self.purpose), codes.groups());
             let mut drawn = zeros(shape);
             for (c, codeword) in drawn.data_mut().chunks_exact_mut(sizes.width).enumerate() {
-                let mut below = |n: usize| ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize;
+                let mut below = |n: usize| rng::below(&mut rng, n);
                 let i = tokens[below(tokens.len())] as usize;
                 let g = if sizes.books == 1 { below(groups) } else { c / sizes.size };
                 codeword.copy_from_slice(&row(i)[g * sizes.width..][..sizes.width]);

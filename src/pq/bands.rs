@@ -5,22 +5,10 @@
 //! 2020). A row of a band uses the first K_b codewords of every codebook, and its codes have
 //! ceil(log2 K_b) bits.
 
+use super::settings::{CODEBOOK_SIZES, bits};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
-
-/// The codewords that a code may choose from.
-pub(crate) const CODEBOOK_SIZES: std::ops::RangeInclusive<usize> = 2..=65536;
-
-/// ceil(log2 K): the bits of a code below K.
-///
-/// # Panics
-/// If K is less than 2.
-#[track_caller]
-pub fn bits(codebook_size: usize) -> u32 {
-    assert!(codebook_size >= 2, "bits: codebook size {codebook_size}: expected at least 2");
-    (codebook_size - 1).ilog2() + 1
-}
 
 /// The ids from `first` on choose from the first `codewords`, up to the next band.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,9 +1,10 @@
 //! The gradient checks of both forms.
 
-use super::config::{DpqConfig, Form, MovingAverage, Score, Temperature};
+use super::config::DpqConfig;
 use super::normalization::Normalization;
 use super::quantized::{Options, Quantized};
 use super::quantizer::Quantizer;
+use super::settings::{Form, MovingAverage, Score, Temperature};
 use super::sx::sx_with;
 use super::vq::vq_with;
 use super::{additive, fixed_codes, score};

@@ -1,6 +1,7 @@
 //! The codes of a whole table, packed to as few bits as their range needs.
 
-use super::bands::{Bands, CODEBOOK_SIZES, bits};
+use super::bands::Bands;
+use super::settings::{CODEBOOK_SIZES, bits};
 use crate::error::{Error, Result};
 
 /// V x D codes, each in b = [`bits`] bits, one after the other without gaps: code c of the
@@ -172,12 +173,7 @@ impl CodeTable {
         groups: std::ops::Range<usize>,
     ) -> impl ExactSizeIterator<Item = u32> + '_ {
         let (first, bits) = self.place(row);
-        groups.map(move |g| {
-            let at = first + g * bits;
-            let word =
-                u32::from_le_bytes(self.padded[at / 8..][..4].try_into().expect("four bytes"));
-            (word >> (at % 8)) & ((1 << bits) - 1)
-        })
+        groups.map(move |g| code_at(&self.padded, first + g * bits, bits))
     }
 
     /// Writes the codes of one row from group `start` on, as [`row`](CodeTable::row) gives them.
@@ -247,6 +243,13 @@ pub(super) fn place(
         before += rows.len() * groups * bits;
     }
     unreachable!("row {row} of {rows}")
+}
+
+/// The code in some bits from bit `at` on; three more bytes have to follow its first one.
+#[inline(always)]
+pub(super) fn code_at(bytes: &[u8], at: usize, bits: usize) -> u32 {
+    let word = u32::from_le_bytes(bytes[at / 8..][..4].try_into().expect("four bytes"));
+    (word >> (at % 8)) & ((1 << bits) - 1)
 }
 
 fn check_sizes(groups: usize, codebook_size: usize) -> Result<()> {

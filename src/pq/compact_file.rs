@@ -1,10 +1,12 @@
 //! The file of a compact table: `codes` and `values` in safetensors, the settings in its metadata.
 
-use super::bands::{Bands, CODEBOOK_SIZES, bits};
+use super::bands::Bands;
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
-use super::config::{DpqConfig, Form, Temperature};
+use super::config::DpqConfig;
 use super::names::Names;
+use super::settings::{CODEBOOK_SIZES, bits};
+use super::settings::{Form, Temperature};
 use crate::error::{Error, Result};
 use crate::io::{StoredTensor, read, tensors_from_bytes, tensors_to_bytes, write_whole};
 use crate::real::Real;

@@ -2,7 +2,7 @@
 
 use super::additive::divide;
 use super::codebook::Sizes;
-use super::codes::{PADDING, place};
+use super::codes::{PADDING, code_at, place};
 use super::compact::CompactEmbedding;
 use super::compact_file::{HEADER_BYTES, head, misfit, names};
 use super::config::DpqConfig;
@@ -133,10 +133,7 @@ impl<T: Real> CompactReader<T> {
                 .map_err(|source| Error::io(&self.path, source))?;
             bytes[length..length + PADDING].fill(0);
             for g in start..end {
-                let bit = first + g * bits - 8 * at;
-                let word =
-                    u32::from_le_bytes(bytes[bit / 8..][..4].try_into().expect("four bytes"));
-                let code = ((word >> (bit % 8)) & ((1 << bits) - 1)) as usize;
+                let code = code_at(&bytes, first + g * bits - 8 * at, bits) as usize;
                 if code >= below {
                     let found = format!("code {code} of row {id}, below {below} expected");
                     return Err(misfit(&self.path, found));

@@ -97,7 +97,7 @@ pub fn sx_with<'t, T: Real>(
 }
 
 /// Ones where a token may choose a codeword, n D x K.
-fn allowed<T: Real>(limits: &[u32], groups: usize, k: usize) -> Tensor<T> {
+pub(super) fn allowed<T: Real>(limits: &[u32], groups: usize, k: usize) -> Tensor<T> {
     let inside = |i: usize| i % k < limits[i / k / groups] as usize;
     let one = |i| if inside(i) { T::ONE } else { T::ZERO };
     Tensor::from_fn([limits.len() * groups, k], one)

@@ -9,7 +9,7 @@
 //! with q' and C' less the mean of the codebook, which changes no distance but keeps squares small. So the
 //! fused op has one kind of score, and these cost an op or two around it.
 
-use super::config::Score;
+use super::settings::Score;
 use crate::ops::concat;
 use crate::real::Real;
 use crate::tape::Var;

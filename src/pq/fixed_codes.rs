@@ -9,8 +9,8 @@ use crate::embedding::{EMBEDDING_INIT, Embedded, Embedding, check_table, stop_pa
 use crate::error::{Error, Result};
 use crate::params::{ParamId, Params, Scope};
 use crate::real::Real;
+use crate::rng;
 use crate::tape::Bound;
-use rand::Rng;
 
 /// An embedding of the compact form whose codes stay as they are; only the values train.
 ///
@@ -60,7 +60,7 @@ impl FixedCodes {
         let mut rng = scope.stream("codes");
         let mut draw = |i: usize| {
             let below = config.bands.codewords((i / config.groups) as u32, k);
-            ((u64::from(rng.next_u32()) * below as u64) >> 32) as u32
+            rng::below(&mut rng, below) as u32
         };
         let codes: Vec<u32> = (0..vocabulary * config.groups).map(&mut draw).collect();
         let codes = CodeTable::pack_in_bands(&codes, config.groups, k, config.bands);
@@ -194,6 +194,7 @@ mod tests {
     use super::*;
     use crate::tape::Tape;
     use crate::tensor::Tensor;
+    use rand::Rng;
 
     /// Three ids of two codes each; ids 0 and 1 share a codeword.
     fn compact() -> CompactEmbedding<f64> {

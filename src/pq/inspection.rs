@@ -1,8 +1,9 @@
 //! What a layer computes for a batch before it looks up rows: to print it, and to plot it.
 
-use super::config::Form;
+use super::composed::allowed;
 use super::layer::DpqEmbedding;
 use super::score::{Metric, scores};
+use super::settings::Form;
 use crate::error::Result;
 use crate::real::Real;
 use crate::tape::{Bound, Tape};
@@ -65,9 +66,8 @@ impl DpqEmbedding {
             by_group(match self.limits() {
                 None => logits.softmax().value(),
                 Some(limits) => {
-                    let inside = |i: usize| i % k < limits[ids[i / k / groups] as usize] as usize;
-                    let one = |i| if inside(i) { T::ONE } else { T::ZERO };
-                    logits.masked_softmax(&Tensor::from_fn([n * groups, k], one)).value()
+                    let limits: Vec<u32> = ids.iter().map(|&id| limits[id as usize]).collect();
+                    logits.masked_softmax(&allowed(&limits, groups, k)).value()
                 }
             })
         });

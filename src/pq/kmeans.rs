@@ -13,7 +13,6 @@ use crate::real::Real;
 use crate::rng;
 use crate::tape::Pools;
 use crate::tensor::Tensor;
-use rand::Rng;
 
 /// Lloyd's k-means in every group of the columns of a table, as product quantisation needs it
 /// (Jégou, Douze & Schmid 2011).
@@ -124,9 +123,7 @@ impl KMeans {
         let mut rng = rng::stream(self.seed, "kmeans.sample", 0);
         let mut drawn = Vec::with_capacity(wanted);
         for row in 0..vocabulary {
-            let left = (vocabulary - row) as u64;
-            let at = (u64::from(rng.next_u32()) * left) >> 32;
-            if at < (wanted - drawn.len()) as u64 {
+            if rng::below(&mut rng, vocabulary - row) < wanted - drawn.len() {
                 drawn.push(row as u32);
             }
         }

@@ -65,6 +65,7 @@
 //!
 //! Read [`composed`] for the two forms in primitive ops, then [`mod@sx`] and [`mod@vq`] for the fused ones.
 
+mod settings;
 mod bands;
 mod config;
 mod codebook;
@@ -100,7 +101,7 @@ mod fixed_codes;
 #[cfg(feature = "proptest")]
 mod cases;
 
-pub use bands::{Band, Bands, bits};
+pub use bands::{Band, Bands};
 #[cfg(feature = "proptest")]
 pub use cases::cases;
 pub use codebook_watch::{CodebookWatch, SilentCodebooks};
@@ -108,7 +109,7 @@ pub use codebook_watch::{CodebookWatch, SilentCodebooks};
 pub use compact_file::CompactSizes;
 #[cfg(feature = "io")]
 pub use compact_reader::CompactReader;
-pub use config::{DpqConfig, Form, MovingAverage, Score, Temperature};
+pub use config::DpqConfig;
 pub use fixed_codes::FixedCodes;
 pub use inspection::Inspection;
 pub use kmeans::{Centroids, KMeans};
@@ -118,6 +119,7 @@ pub use neighbours::nearest_rows;
 pub use normalization::{BATCH_NORM_EPS, BATCH_NORM_RATE, Normalization};
 pub use quantized::{Codes, Options, Quantized};
 pub use quantizer::Quantizer;
+pub use settings::{Form, MovingAverage, Score, Temperature, bits};
 pub use sx::{sx, sx_with};
 pub use usage::{GroupUsage, Usage};
 pub use vq::{vq, vq_with};

@@ -2,8 +2,9 @@
 
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
-use super::config::{DpqConfig, Form};
+use super::config::DpqConfig;
 use super::kmeans::{KMeans, nearest_codes};
+use super::settings::Form;
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::real::Real;

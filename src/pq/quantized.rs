@@ -1,10 +1,12 @@
 //! What both forms are given, what they give, and what they demand of their inputs.
 
+use super::codebook::Sizes;
 use super::config::DpqConfig;
 use super::normalization::Normalization;
+use crate::kernels::codewords::decode;
 use crate::ops::BatchStatistics;
 use crate::real::Real;
-use crate::tape::Var;
+use crate::tape::{Tape, Var};
 use crate::tensor::{Buffer, Tensor};
 use std::sync::Arc;
 
@@ -75,6 +77,30 @@ impl Codes {
         assert!(i < self.tokens(), "codes of token {i} of {}", self.tokens());
         let row = self.slots.as_ref().map_or(i, |slots| slots[i] as usize);
         &self.codes[row * self.groups..][..self.groups]
+    }
+
+    /// Row `u` of the codes that several tokens may have, where they may.
+    #[inline(always)]
+    pub(super) fn common(&self, u: usize) -> Option<&[u32]> {
+        self.slots.as_ref().map(|_| &self.codes[u * self.groups..][..self.groups])
+    }
+
+    /// The rows of `values`, G x K x s, that the codes stand for, one for each token.
+    pub(super) fn decode<T: Real>(&self, tape: &Tape<T>, values: &Tensor<T>) -> Tensor<T> {
+        let (sizes, n) = (Sizes::of(values.shape()), self.tokens());
+        let mut rows = tape.uninit([n, self.groups * sizes.width]);
+        let decode = |slots: &[u32], rows: &mut [T]| {
+            decode(values.data(), sizes.stride(), &self.codes, self.groups, slots, rows);
+        };
+        match &self.slots {
+            Some(slots) => decode(slots, rows.data_mut()),
+            None => {
+                let mut each = tape.pools().ids.take(n);
+                each.iter_mut().zip(0..).for_each(|(slot, i)| *slot = i);
+                decode(&each, rows.data_mut());
+            }
+        }
+        rows
     }
 
     /// All n D, token by token.

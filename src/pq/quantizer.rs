@@ -2,10 +2,11 @@
 
 use super::additive::mean_of_groups;
 use super::averages::Averages;
-use super::config::{DpqConfig, Form, Score, Temperature};
+use super::config::DpqConfig;
 use super::dot_scores::{as_dot, without_more};
 use super::normalization::{BATCH_NORM_RATE, Normalization, batch_statistics};
 use super::quantized::{Options, Quantized};
+use super::settings::{Form, Score, Temperature};
 use super::sx::sx_with;
 use super::vq::vq_with;
 use crate::embedding::EMBEDDING_INIT;

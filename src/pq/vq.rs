@@ -107,12 +107,12 @@ fn forward<'t, T: Real>(
     let pull = Pull { distinct: &scored.distinct, table: &table, codewords: &codewords };
     let pulls = pull.choose_and_sum(pools, &choice, &mut codes);
     let checked = choice.check();
-    let mut y = scored.rows(tape, &codewords, groups, &codes);
+    let codes = Codes::new(Arc::new(codes), Some(scored.distinct.slots.clone()), groups);
+    let mut y = scored.rows(tape, &codewords, &codes);
     if let Err(fault) = checked {
         tape.fail(fault);
         y.data_mut().fill(T::NAN);
     }
-    let codes = Codes::new(Arc::new(codes), Some(scored.distinct.slots.clone()), groups);
     let (beta, of_codebook) = (config.beta, if options.still_codebook { 0.0 } else { 1.0 });
     let op = Vq { beta, of_codebook, distinct: scored.distinct, pulls };
     let squares = op.pulls[codewords.data().len()].to_f64();

@@ -230,12 +230,17 @@ impl<'a, T: Real> Sweep<'a, T> {
         );
         let values = &mut values[sizes.codeword(tile.start, 0) * s..];
         for u in ids.clone() {
-            if let Some(codes) = op.common_codes(u) {
+            if let Some(codes) = op.codes.common(u) {
                 codewords::add(sum_of(u), sizes.stride(), &codes[tile.clone()], values);
                 continue;
             }
             for &i in op.scored.distinct.positions(u) {
-                codewords::add(row(i), sizes.stride(), &op.codes_of(u, i)[tile.clone()], values);
+                codewords::add(
+                    row(i),
+                    sizes.stride(),
+                    &op.codes.of(i as usize)[tile.clone()],
+                    values,
+                );
             }
         }
     }
@@ -307,9 +312,9 @@ impl<'a, T: Real> Sweep<'a, T> {
                 let j = code as usize;
                 dp[j * T::LANES + lane] -= weight(count) / p(j);
             };
-            match op.common_codes(u) {
+            match op.codes.common(u) {
                 Some(codes) => choose(codes[g], positions.len()),
-                None => positions.iter().for_each(|&i| choose(op.codes_of(u, i)[g], 1)),
+                None => positions.iter().for_each(|&i| choose(op.codes.of(i as usize)[g], 1)),
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::kernels::dispatch::dispatch;
 use crate::kernels::panel::{self, MOST_LANES};
 use crate::ops::Ids;
-use crate::pq::assign::{Scored, rows};
+use crate::pq::assign::Scored;
 use crate::pq::composed;
 use crate::pq::config::DpqConfig;
 use crate::pq::normalization::Normalization;
@@ -14,7 +14,7 @@ use crate::pq::queries::Queries;
 use crate::pq::score::Metric;
 use crate::real::Real;
 use crate::tape::{Pools, Tape, Var};
-use crate::tensor::{Buffer, Tensor};
+use crate::tensor::Tensor;
 use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
 use std::sync::Arc;
@@ -85,25 +85,19 @@ fn forward<'t, T: Real>(
     let choice = scored.choice(&table, groups);
     choice.choose(&pools.values, &mut codes);
     let checked = choice.check();
-    let slots = scored.distinct.slots.clone();
-    let mut op = Sx {
-        config: *config,
-        temperature,
-        learns_temperature: options.temperature.is_some(),
-        scored,
-        codes: Arc::new(codes),
-        own: false,
-    };
+    let codes = Codes::new(Arc::new(codes), Some(scored.distinct.slots.clone()), groups);
+    let learns_temperature = options.temperature.is_some();
+    let mut op = Sx { config: *config, temperature, learns_temperature, scored, codes };
     if let Some(draws) = options.draws {
-        (op.codes, op.own) = (Arc::new(op.sample(pools, &table, &keys, draws)), true);
+        let sampled = op.sample(pools, &table, &keys, draws);
+        op.codes = Codes::new(Arc::new(sampled), None, groups);
     }
-    let mut y = op.rows(tape, &values);
+    let mut y = op.scored.rows(tape, &values, &op.codes);
     if let Err(fault) = checked {
         tape.fail(fault);
         y.data_mut().fill(T::NAN);
     }
-    let statistics = op.scored.statistics.clone();
-    let codes = Codes::new(op.codes.clone(), (!op.own).then_some(slots), groups);
+    let (statistics, codes) = (op.scored.statistics.clone(), op.codes.clone());
     let inputs: Vec<Var<'t, T>> = inputs.into_iter().chain(options.temperature).collect();
     if config.beta == 0.0 {
         let [rows] = tape.record(op, &inputs, [y]);
@@ -135,44 +129,14 @@ pub(super) struct Sx<T: Real> {
     /// Whether that is the fourth input.
     pub(super) learns_temperature: bool,
     pub(super) scored: Scored<T>,
-    /// Of the distinct ids, u x D, padding last; or of every token, n x D.
-    codes: Arc<Buffer<u32>>,
-    /// Whether every token has codes of its own, as where they are sampled.
-    own: bool,
+    /// Common to the tokens with the same id, unless they are sampled.
+    pub(super) codes: Codes,
 }
 
 impl<T: Real> Sx<T> {
     /// The queries of the distinct ids that are not padding.
     pub(super) fn queries<'a>(&'a self, table: &'a Tensor<T>) -> Queries<'a, T> {
         Queries::new(table, Some(self.scored.distinct.live()), self.config.groups)
-    }
-
-    /// The row of codes of every token that holds distinct id u, if they are one.
-    #[inline(always)]
-    pub(super) fn common_codes(&self, u: usize) -> Option<&[u32]> {
-        if self.own { None } else { Some(self.codes_in(u)) }
-    }
-
-    /// The codes of token i, which holds distinct id u.
-    #[inline(always)]
-    pub(super) fn codes_of(&self, u: usize, i: u32) -> &[u32] {
-        self.codes_in(if self.own { i as usize } else { u })
-    }
-
-    #[inline(always)]
-    fn codes_in(&self, row: usize) -> &[u32] {
-        &self.codes[row * self.config.groups..][..self.config.groups]
-    }
-
-    /// The rows that the codes stand for, one for each token.
-    fn rows(&self, tape: &Tape<T>, values: &Tensor<T>) -> Tensor<T> {
-        let Scored { distinct, .. } = &self.scored;
-        if !self.own {
-            return self.scored.rows(tape, values, self.config.groups, &self.codes);
-        }
-        let mut each = tape.pools().ids.take(distinct.slots.len());
-        each.iter_mut().zip(0..).for_each(|(slot, i)| *slot = i);
-        rows(tape, distinct, values, self.config.groups, &self.codes, &each)
     }
 
     /// What p is the softmax of.
@@ -220,10 +184,10 @@ impl<T: Real> Sx<T> {
                 };
                 for (lane, u) in tokens.clone().enumerate() {
                     let positions = self.scored.distinct.positions(u);
-                    sum += match self.common_codes(u) {
+                    sum += match self.codes.common(u) {
                         Some(codes) => positions.len() as f64 * log_p(lane, codes[g]),
                         None => {
-                            let of = |&i: &u32| log_p(lane, self.codes_of(u, i)[g]);
+                            let of = |&i: &u32| log_p(lane, self.codes.of(i as usize)[g]);
                             positions.iter().map(of).sum()
                         }
                     };
