@@ -214,15 +214,12 @@ impl<'a, T: Real> Choice<'a, T> {
             #[inline(always)]
             |j, score: T::Wide<S>| {
                 let score = (score - means[j]) * reciprocals[j];
-                let mut better = score.simd_gt(best);
-                if LIMITED {
-                    better &= number.simd_lt(limits);
-                    best = better.select(score, best);
-                } else {
-                    best = best.max(score);
-                }
-                code = better.select(number, code);
                 sum += score;
+                // Before the comparison and not after: only `max` then waits for the codeword before.
+                let score =
+                    if LIMITED { number.simd_lt(limits).select(score, lowest) } else { score };
+                code = score.simd_gt(best).select(number, code);
+                best = best.max(score);
                 number += T::Wide::<S>::splat(simd, T::ONE);
                 score
             },

@@ -149,11 +149,12 @@ pub(super) fn assert_shapes<T: Real>(
     }
     if let Some(limits) = options.limits {
         assert_eq!(limits.len(), shape[0], "{op}: limits for queries of shape {shape:?}");
-        let wrong = limits.iter().find(|&&k| !(1..=config.codebook_size).contains(&(k as usize)));
+        // All of them at every pass: the least and the most, which vectors find.
+        let [least, most] = limits.iter().fold([u32::MAX, 0], |[a, b], &k| [k.min(a), k.max(b)]);
+        let k = config.codebook_size;
         assert!(
-            wrong.is_none(),
-            "{op}: a limit of {wrong:?} of {} codewords",
-            config.codebook_size
+            least > 0 && most as usize <= k,
+            "{op}: limits of {least} to {most} of {k} codewords"
         );
     }
     if let Some(temperature) = options.temperature {
