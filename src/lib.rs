@@ -66,7 +66,7 @@
 //!
 //! Each file once, in the order in which a batch of ids meets it:
 //!
-//! 1. `examples/lstm_lm.rs`, `Training::loss`: the ids of a window of text go to the model.
+//! 1. `examples/lstm_lm/main.rs`, `Training::loss`: the ids of a window of text go to the model.
 //! 2. `src/nn/language_model.rs`, `forward`: they go to its embedding.
 //! 3. `src/pq/layer.rs`, `look_up`: ids and query table.
 //! 4. `src/pq/quantizer.rs`, `quantize`: codebooks, how scores are normalised, and the options.

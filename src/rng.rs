@@ -34,3 +34,34 @@ pub fn stream(seed: u64, purpose: &str, step: u64) -> ChaCha8Rng {
 pub(crate) fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
     ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize
 }
+
+/// The numbers 0..n in a random order (Fisher & Yates); n is at most 2^32.
+///
+/// ```
+/// let mut order = dpq::rng::shuffled(5, &mut dpq::rng::stream(7, "order", 0));
+/// order.sort();
+/// assert_eq!(order, [0, 1, 2, 3, 4]);
+/// ```
+pub fn shuffled(n: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
+    let mut numbers: Vec<u32> = (0..n).map(|i| i as u32).collect();
+    for last in (1..numbers.len()).rev() {
+        numbers.swap(last, below(rng, last + 1));
+    }
+    numbers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_has_every_number_once_and_is_its_streams_own() {
+        let order = |step| shuffled(100, &mut stream(3, "order", step));
+        assert_ne!(order(0), order(1));
+        for mut order in [order(0), order(1)] {
+            assert!(!order.is_sorted());
+            order.sort_unstable();
+            assert!(order.into_iter().eq(0..100));
+        }
+    }
+}

@@ -7,7 +7,8 @@ mod report;
 use dpq::pq::{Usage, nearest_rows};
 use dpq::{CodeTable, Tensor};
 use report::{
-    EpochReport, KnownRun, ModelReport, Neighbours, REPORT, Report, THIS_RUN, html, known_runs,
+    EpochReport, KnownRun, Measure, ModelReport, Neighbours, REPORT, Report, THIS_RUN, html,
+    known_runs,
 };
 use std::fs;
 use std::time::{Duration, Instant};
@@ -92,8 +93,8 @@ fn model(name: &str, epochs: usize, floor: f64, table_bytes: usize, codes: bool)
     let mut fraction = fractions();
     let epoch = |i: usize| EpochReport {
         epoch: i + 1,
-        train_perplexity: 0.6 * floor + 500.0 * (-0.5 * i as f64).exp() + 2.0 * fraction(),
-        valid_perplexity: floor + 250.0 * (-0.6 * i as f64).exp() + fraction(),
+        train: 0.6 * floor + 500.0 * (-0.5 * i as f64).exp() + 2.0 * fraction(),
+        valid: floor + 250.0 * (-0.6 * i as f64).exp() + fraction(),
         codes_changed: codes.then(|| 0.6 * (-0.3 * i as f64).exp()),
         seconds: 41.0 + fraction(),
         tokens_per_second: 21_000.0 + 800.0 * fraction(),
@@ -186,9 +187,10 @@ pub fn sample() -> Report {
         table_bytes,
         valid: Some(1.04 * test),
         test: Some(test),
-        unigram: Some(650.0),
+        data: Some("a text".into()),
     };
     Report {
+        measure: Measure::Perplexity,
         title: "Language models on data/ptb".into(),
         settings: vec![
             pair("preset", "small"),
@@ -205,7 +207,7 @@ pub fn sample() -> Report {
             ("bigram counts".into(), 178.2),
             ("true model".into(), 101.5),
         ],
-        unigram: Some(650.0),
+        data: Some("a text".into()),
         runs: known.into_iter().map(run).collect(),
         warnings: vec!["earlier/7, result.json: expected value at line 1 column 1".into()],
     }
@@ -229,7 +231,7 @@ fn a_run_is_shown_whole_and_the_same_every_time() {
     for text in [
         "2 of 3 models are finished",
         "the table of sx is 50.9 times smaller than that of full, its perplexity 5.0% lower",
-        "Hollow: perplexity of the validation text",
+        "Hollow: perplexity of the validation data",
         "<b>vq</b>: group 1 uses 9 of 32 codewords",
         "earlier/7, result.json: expected value",
         "earlier/4",
@@ -291,8 +293,8 @@ fn a_run_that_has_hardly_begun_has_a_report() {
 
     let epoch = EpochReport {
         epoch: 1,
-        train_perplexity: 300.0,
-        valid_perplexity: 200.0,
+        train: 300.0,
+        valid: 200.0,
         codes_changed: Some(0.0),
         seconds: 7000.0,
         tokens_per_second: 1e4,
@@ -310,7 +312,7 @@ fn figures_that_are_not_finite_are_left_out_and_said_to_be() {
     for (i, bad) in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0].into_iter().enumerate()
     {
         let epoch = &mut report.models[1].epochs[i];
-        (epoch.train_perplexity, epoch.valid_perplexity) = (bad, bad);
+        (epoch.train, epoch.valid) = (bad, bad);
         (epoch.seconds, epoch.tokens_per_second) = (bad, bad);
         epoch.codes_changed = Some(bad);
         report.yardsticks.push(("yardstick".into(), bad));
@@ -325,12 +327,12 @@ fn figures_that_are_not_finite_are_left_out_and_said_to_be() {
     for value in [f64::NAN, f64::INFINITY, f64::MAX, f64::MIN_POSITIVE, 1e-300, 0.0, 1.0, 1e300] {
         for model in &mut report.models {
             for epoch in &mut model.epochs {
-                (epoch.train_perplexity, epoch.valid_perplexity) = (value, value);
+                (epoch.train, epoch.valid) = (value, value);
                 epoch.codes_changed = Some(value);
                 epoch.seconds = value;
                 epoch.tokens_per_second = value;
             }
-            model.epochs[0].train_perplexity = 100.0;
+            model.epochs[0].train = 100.0;
             model.test = Some(value);
         }
         check(&html(&report));
@@ -369,24 +371,24 @@ fn runs_on_another_text_are_left_out() {
     report.runs.truncate(1);
     let page = html(&report);
     assert_eq!(check(&page).count("figure"), 1);
-    report.runs[0].unigram = Some(500.0);
+    report.runs[0].data = Some("another text".into());
     assert_eq!(check(&html(&report)).count("figure"), 0);
-    report.runs.push(KnownRun { unigram: Some(650.0 * (1.0 + 1e-15)), ..report.runs[0].clone() });
+    report.runs.push(KnownRun { data: Some("a text".into()), ..report.runs[0].clone() });
     let page = html(&report);
     assert_eq!(check(&page).count("figure"), 1);
-    assert!(page.contains("1 model of earlier runs on other texts left out."));
+    assert!(page.contains("1 model of earlier runs on other data left out."));
 }
 
 #[test]
 fn known_runs_are_read_and_unreadable_ones_named() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path();
-    assert_eq!(known_runs(out), (vec![], vec![]));
+    assert_eq!(known_runs(out, Measure::Perplexity), (vec![], vec![]));
 
     let run = |bytes: &str, test: &str| {
         format!(
-            "{{\"models\": [{{\"embedding\": \"sx\", \"valid_perplexity\": 5.5, {bytes} \
-             \"test_perplexity\": {test}}}], \"unigram_perplexity\": 9}}"
+            "{{\"models\": [{{\"embedding\": \"sx\", \"valid\": 5.5, {bytes} \
+             \"test_perplexity\": {test}}}], \"data\": \"a text\"}}"
         )
     };
     let good = |test: &str| run("\"table_bytes\": 7,", test);
@@ -399,7 +401,7 @@ fn known_runs_are_read_and_unreadable_ones_named() {
     }
     fs::create_dir(out.join("earlier/empty")).unwrap();
 
-    let (runs, warnings) = known_runs(out);
+    let (runs, warnings) = known_runs(out, Measure::Perplexity);
     let found: Vec<_> = runs.iter().map(|run| (run.label.as_str(), run.test)).collect();
     let expected = [(THIS_RUN, Some(4.5)), ("earlier/2", None), ("earlier/10", Some(3.0))];
     assert_eq!(found, expected);
@@ -409,7 +411,7 @@ fn known_runs_are_read_and_unreadable_ones_named() {
         table_bytes: 7,
         valid: Some(5.5),
         test: Some(4.5),
-        unigram: Some(9.0),
+        data: Some("a text".into()),
     };
     assert_eq!(runs[0], first);
     assert_eq!(warnings.len(), 2);

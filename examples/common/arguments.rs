@@ -1,9 +1,7 @@
-//! The command line, and the settings that come of it.
+//! The flags that all programs have, and the settings that come of them.
 
 use super::Result;
-use clap::{Parser, ValueEnum};
-use dpq::nn::LanguageModelConfig;
-use dpq::optim::Schedule;
+use clap::{Args, ValueEnum};
 use dpq::pq::{Bands, MovingAverage, Score, Temperature};
 use dpq::train::Which;
 use dpq::{DpqConfig, Error};
@@ -13,20 +11,12 @@ use std::time::Duration;
 /// A larger number is almost certainly a typo.
 const MAX_THREADS: usize = 1024;
 
-/// Trains LSTM language models that differ only in their embedding, and compares perplexity and size.
-///
-/// Without --data, on a small made-up language whose best possible perplexity is known.
-#[derive(Parser)]
+/// Flags that all programs have.
+#[derive(Args)]
 pub struct Arguments {
-    /// Folder with train.txt, valid.txt and test.txt, or one file to split 90/5/5; a sentence a line
-    #[arg(long, value_name = "DIR|FILE")]
-    pub data: Option<PathBuf>,
-    /// Sizes and schedule [default: tiny, or small with --data]
-    #[arg(long, value_enum)]
-    pub preset: Option<Preset>,
     /// Which models to train, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', default_value = "full,sx,vq")]
-    pub embedding: Vec<Kind>,
+    embedding: Vec<Kind>,
     /// D, the codes of a word [default: the preset's]
     #[arg(long, value_name = "D")]
     groups: Option<usize>,
@@ -80,28 +70,19 @@ pub struct Arguments {
     /// beta, the weight of the entropy term of sx or the commitment term of vq
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     beta: f64,
-    /// Passes over the training text [default: the preset's]
+    /// Passes over the training data [default: the preset's]
     #[arg(long)]
     epochs: Option<usize>,
-    /// The learning rate of the first epochs [default: the preset's]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
-    learning_rate: Option<f64>,
-    /// How many epochs keep that rate [default: the preset's]
-    #[arg(long, value_name = "EPOCHS")]
-    constant_epochs: Option<usize>,
-    /// What the rate is multiplied by in each epoch after them [default: the preset's]
-    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
-    decay: Option<f64>,
-    /// Decides every random number, the made-up language included
+    /// Decides every random number, made-up data included
     #[arg(long, default_value_t = 0)]
-    pub seed: u64,
+    seed: u64,
     /// Threads to work with; the results are the same with any number [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
     /// Folder for results: report.html, result.json, and for each model metrics.jsonl,
     /// embedding.safetensors and checkpoints
     #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
+    out: Option<PathBuf>,
     /// Go on from the checkpoints in --out, with the same flags as before: from the latest, or from the
     /// one before it
     #[arg(
@@ -113,13 +94,13 @@ pub struct Arguments {
         hide_possible_values = true,
         requires = "out"
     )]
-    pub resume: Option<Resume>,
+    resume: Option<Resume>,
     /// How often a checkpoint is written to --out
     #[arg(long, value_name = "MINUTES", default_value_t = 5.0, allow_negative_numbers = true)]
     save_every: f64,
     /// No progress, only the table
     #[arg(long)]
-    pub quiet: bool,
+    quiet: bool,
 }
 
 /// The embedding of a model.
@@ -175,52 +156,30 @@ impl Kind {
 
 /// Which checkpoint to go on from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Resume {
+enum Resume {
     /// The last one
     Latest,
     /// The one before it
     Previous,
 }
 
-impl Resume {
-    /// As the library has it.
-    pub fn which(self) -> Which {
-        match self {
-            Resume::Latest => Which::Latest,
-            Resume::Previous => Which::Previous,
-        }
-    }
-}
-
-/// Sizes and schedule of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
-    /// Width 64, 1 layer, 3 epochs
-    Tiny,
-    /// Width 200, 2 layers, 15 epochs
-    Small,
-    /// Width 650, 2 layers, 35 epochs
-    Medium,
-    /// Width 1500, 2 layers, 35 epochs
-    Large,
-}
-
-/// All that a run is set to, checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    pub preset: &'static str,
+/// What a program takes where a flag is not given.
+pub struct Defaults {
     /// Width of the embedding.
     pub width: usize,
-    pub model: LanguageModelConfig,
-    /// Weights start uniform in +- this.
-    pub init: f64,
-    pub batch: usize,
-    /// Time steps of a window.
-    pub steps: usize,
+    /// D
+    pub groups: usize,
+    /// K
+    pub codebook_size: usize,
     pub epochs: usize,
-    pub schedule: Schedule,
-    /// Largest norm of a step's gradient.
-    pub clip: f64,
+}
+
+/// What the flags come to, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub kinds: Vec<Kind>,
+    /// Width of the embedding.
+    pub width: usize,
     /// Of sx.
     pub sx: DpqConfig,
     /// Of vq.
@@ -229,109 +188,92 @@ pub struct Settings {
     pub rank: Option<usize>,
     /// Whether codebooks start by k-means.
     pub kmeans_start: bool,
+    pub epochs: usize,
     pub seed: u64,
     pub threads: usize,
+    pub out: Option<PathBuf>,
+    pub resume: Option<Which>,
     pub save_every: Duration,
-}
-
-impl Preset {
-    /// Sizes and schedules of Zaremba et al. (2014), but for `tiny`, which is ours.
-    fn settings(self) -> Settings {
-        let tiny = Settings {
-            preset: "tiny",
-            width: 64,
-            model: LanguageModelConfig { layers: 1, hidden: 64, dropout: 0.0 },
-            init: 0.1,
-            batch: 20,
-            steps: 20,
-            epochs: 3,
-            schedule: Schedule::new(1.0, 2, 0.5),
-            clip: 5.0,
-            sx: DpqConfig::sx(8, 16),
-            vq: DpqConfig::vq(8, 16),
-            rank: None,
-            kmeans_start: false,
-            seed: 0,
-            threads: 1,
-            save_every: Duration::from_secs(300),
-        };
-        let small = Settings {
-            preset: "small",
-            width: 200,
-            model: LanguageModelConfig { layers: 2, hidden: 200, dropout: 0.0 },
-            epochs: 15,
-            schedule: Schedule::new(1.0, 4, 0.5),
-            clip: 3.0,
-            sx: DpqConfig::sx(25, 32),
-            vq: DpqConfig::vq(25, 32),
-            ..tiny
-        };
-        let medium = Settings {
-            preset: "medium",
-            width: 650,
-            model: LanguageModelConfig { layers: 2, hidden: 650, dropout: 0.5 },
-            init: 0.05,
-            steps: 35,
-            epochs: 35,
-            schedule: Schedule::new(1.0, 6, 0.8),
-            clip: 5.0,
-            ..small
-        };
-        let large = Settings {
-            preset: "large",
-            width: 1500,
-            model: LanguageModelConfig { layers: 2, hidden: 1500, dropout: 0.65 },
-            init: 0.04,
-            schedule: Schedule::new(1.0, 14, 1.0 / 1.15),
-            clip: 10.0,
-            sx: DpqConfig::sx(50, 16),
-            vq: DpqConfig::vq(50, 16),
-            ..medium
-        };
-        match self {
-            Preset::Tiny => tiny,
-            Preset::Small => small,
-            Preset::Medium => medium,
-            Preset::Large => large,
-        }
-    }
+    pub quiet: bool,
 }
 
 impl Arguments {
-    /// The preset's settings with the flags applied.
+    /// The settings, with the program's own values where a flag is not given.
     ///
     /// # Errors
     /// The first flag whose value cannot be.
-    pub fn settings(&self) -> Result<Settings> {
-        let default = if self.data.is_some() { Preset::Small } else { Preset::Tiny };
-        let preset = self.preset.unwrap_or(default).settings();
+    pub fn settings(&self, defaults: &Defaults) -> Result<Settings> {
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
-        let common = |of_preset: DpqConfig| DpqConfig {
-            groups: self.groups.unwrap_or(of_preset.groups),
-            codebook_size: self.codebook_size.unwrap_or(of_preset.codebook_size),
-            shared: self.shared,
-            batch_norm: !self.no_batch_norm,
-            beta: self.beta,
-            additive: self.additive,
-            bands: self.bands.unwrap_or(Bands::NONE),
-            ..of_preset
+        let common = |form: fn(usize, usize) -> DpqConfig| {
+            let groups = self.groups.unwrap_or(defaults.groups);
+            DpqConfig {
+                shared: self.shared,
+                batch_norm: !self.no_batch_norm,
+                beta: self.beta,
+                additive: self.additive,
+                bands: self.bands.unwrap_or(Bands::NONE),
+                ..form(groups, self.codebook_size.unwrap_or(defaults.codebook_size))
+            }
         };
         let Arguments { score, temperature, sampling, moving_average, .. } = *self;
-        let sx = DpqConfig { score, temperature, sampling, ..common(preset.sx) };
-        let vq = DpqConfig { moving_average, ..common(preset.vq) };
-        sx.check(preset.width)?;
-        vq.check(preset.width)?;
-        let own = |config: DpqConfig| (config.score, config.temperature, config.sampling);
+        let sx = DpqConfig { score, temperature, sampling, ..common(DpqConfig::sx) };
+        let vq = DpqConfig { moving_average, ..common(DpqConfig::vq) };
+        sx.check(defaults.width)?;
+        vq.check(defaults.width)?;
+        self.check_kinds(&sx)?;
+        let epochs = self.epochs.unwrap_or(defaults.epochs);
+        if epochs == 0 {
+            return Err(refuse("epochs", epochs.to_string(), "at least 1").into());
+        }
+        let threads = self.threads.unwrap_or_else(cores);
+        if !(1..=MAX_THREADS).contains(&threads) {
+            return Err(
+                refuse("threads", threads.to_string(), &format!("1 to {MAX_THREADS}")).into()
+            );
+        }
+        let seconds = self.save_every * 60.0;
+        let Ok(save_every) = Duration::try_from_secs_f64(seconds) else {
+            return Err(refuse("save-every", self.save_every.to_string(), "minutes").into());
+        };
+        let resume = self.resume.map(|resume| match resume {
+            Resume::Latest => Which::Latest,
+            Resume::Previous => Which::Previous,
+        });
+        Ok(Settings {
+            kinds: self.embedding.clone(),
+            width: defaults.width,
+            sx,
+            vq,
+            rank: self.rank,
+            kmeans_start: self.kmeans_start,
+            epochs,
+            seed: self.seed,
+            threads,
+            out: self.out.clone(),
+            resume,
+            save_every,
+            quiet: self.quiet,
+        })
+    }
+
+    /// Refuses flags of an embedding that is not among those to train, and embeddings that cannot be.
+    fn check_kinds(&self, sx: &DpqConfig) -> Result<()> {
+        let own = |config: &DpqConfig| (config.score, config.temperature, config.sampling);
+        let plain = DpqConfig::sx(sx.groups, sx.codebook_size);
         let has = |kinds: &[Kind]| kinds.iter().any(|kind| self.embedding.contains(kind));
         let both = self.beta != 0.0 || self.no_batch_norm || self.kmeans_start;
         let cut = [Kind::Kmeans, Kind::KmeansTuned, Kind::Reconstructed];
+        let made = self.embedding.iter().position(|kind| !kind.is_trained());
+        let full = self.embedding.iter().position(|&kind| kind == Kind::Full);
+        let twice =
+            (1..self.embedding.len()).any(|i| self.embedding[..i].contains(&self.embedding[i]));
         for (wrong, expected) in [
             (
-                own(sx) != own(preset.sx) && !has(&[Kind::Sx]),
+                own(sx) != own(&plain) && !has(&[Kind::Sx]),
                 "sx, the only one with --score, --temperature and --sampling",
             ),
             (
-                vq.moving_average.is_some() && !has(&[Kind::Vq]),
+                self.moving_average.is_some() && !has(&[Kind::Vq]),
                 "vq, the only one with --moving-average",
             ),
             (
@@ -343,83 +285,50 @@ impl Arguments {
                 (self.additive || self.bands.is_some()) && has(&cut),
                 "none made by k-means with --additive or --bands",
             ),
+            (twice, "each one once"),
+            (
+                made.is_some_and(|made| full.is_none_or(|full| full > made)),
+                "full before what is made of it",
+            ),
         ] {
             if wrong {
-                return Err(refuse("embedding", self.names(), expected).into());
+                return Err(refuse("embedding", names(&self.embedding), expected).into());
             }
         }
-        let epochs = self.epochs.unwrap_or(preset.epochs);
-        if epochs == 0 {
-            return Err(refuse("epochs", epochs.to_string(), "at least 1").into());
-        }
-        let schedule = Schedule {
-            learning_rate: self.learning_rate.unwrap_or(preset.schedule.learning_rate),
-            constant: self.constant_epochs.unwrap_or(preset.schedule.constant),
-            decay: self.decay.unwrap_or(preset.schedule.decay),
-        };
-        schedule.check()?;
-        let threads = self.threads.unwrap_or_else(cores);
-        if !(1..=MAX_THREADS).contains(&threads) {
-            return Err(
-                refuse("threads", threads.to_string(), &format!("1 to {MAX_THREADS}")).into()
-            );
-        }
-        if (1..self.embedding.len()).any(|i| self.embedding[..i].contains(&self.embedding[i])) {
-            return Err(refuse("embedding", self.names(), "each one once").into());
-        }
-        let seconds = self.save_every * 60.0;
-        let Ok(save_every) = Duration::try_from_secs_f64(seconds) else {
-            return Err(refuse("save-every", self.save_every.to_string(), "minutes").into());
-        };
-        let made = self.embedding.iter().position(|kind| !kind.is_trained());
-        let full = self.embedding.iter().position(|&kind| kind == Kind::Full);
-        if made.is_some_and(|made| full.is_none_or(|full| full > made)) {
-            let expected = "full before what is made of it";
-            return Err(refuse("embedding", self.names(), expected).into());
-        }
-        let (rank, kmeans_start, seed) = (self.rank, self.kmeans_start, self.seed);
-        Ok(Settings {
-            sx,
-            vq,
-            rank,
-            kmeans_start,
-            epochs,
-            schedule,
-            seed,
-            threads,
-            save_every,
-            ..preset
-        })
-    }
-
-    /// The embeddings as they were asked for.
-    fn names(&self) -> String {
-        let names: Vec<_> = self.embedding.iter().map(|kind| kind.name()).collect();
-        names.join(",")
+        Ok(())
     }
 }
 
+/// As they were asked for.
+fn names(kinds: &[Kind]) -> String {
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+    names.join(",")
+}
+
 impl Settings {
-    /// Bytes of a model's parameters, about: of the embedding, the LSTM and the output layer.
-    pub fn parameter_bytes(&self, vocabulary: usize) -> usize {
-        let LanguageModelConfig { layers, hidden, .. } = self.model;
-        let recurrent = 4 * hidden * (self.width.max(hidden) + hidden + 1);
-        let DpqConfig { groups, codebook_size, additive, .. } = self.sx;
-        let codebooks = 2 * codebook_size * self.sx.query_width(self.width);
-        let queries = if additive { vocabulary * (groups - 1) * self.width } else { 0 };
-        4 * (vocabulary * (self.width + hidden + 1) + layers * recurrent + codebooks + queries)
+    /// Refuses embeddings that a program does not make after training, and bands that a vocabulary does
+    /// not reach.
+    ///
+    /// # Errors
+    /// If there are any.
+    pub fn check(&self, makes_tables: bool, vocabulary: usize) -> Result<()> {
+        if !makes_tables && !self.kinds.iter().all(|kind| kind.is_trained()) {
+            let expected = "full, sx, vq, random or low-rank";
+            return Err(refuse("embedding", names(&self.kinds), expected).into());
+        }
+        match self.sx.bands.as_slice().last() {
+            Some(last) if last.first as usize >= vocabulary => {
+                let expected = format!("first words below the vocabulary of {vocabulary}");
+                Err(refuse("bands", self.sx.bands.to_string(), &expected).into())
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// The settings that a model depends on, by the flags that set them: they have to be the same when
-    /// its training goes on.
+    /// The settings that an embedding depends on, by the flags that set them: they have to be the same
+    /// when its training goes on.
     pub fn of(&self, kind: Kind) -> Vec<(&'static str, String)> {
-        let mut all = vec![
-            ("preset", self.preset.into()),
-            ("seed", self.seed.to_string()),
-            ("learning-rate", self.schedule.learning_rate.to_string()),
-            ("constant-epochs", self.schedule.constant.to_string()),
-            ("decay", self.schedule.decay.to_string()),
-        ];
+        let mut all = vec![("embedding", kind.name().to_string()), ("seed", self.seed.to_string())];
         let dpq = if kind == Kind::Vq { &self.vq } else { &self.sx };
         if kind != Kind::Full {
             all.push(("groups", dpq.groups.to_string()));
@@ -447,21 +356,9 @@ impl Settings {
         }
         all
     }
-
-    /// The settings of all models, each once.
-    pub fn all(&self) -> Vec<(&'static str, String)> {
-        let mut all: Vec<(&'static str, String)> = Vec::new();
-        for &kind in Kind::value_variants() {
-            for (name, value) in self.of(kind) {
-                if all.iter().all(|(known, _)| *known != name) {
-                    all.push((name, value));
-                }
-            }
-        }
-        all
-    }
 }
 
-fn refuse(name: &'static str, value: String, expected: &str) -> Error {
+/// A flag whose value cannot be.
+pub fn refuse(name: &'static str, value: String, expected: &str) -> Error {
     Error::Config { name, value, expected: expected.into() }
 }

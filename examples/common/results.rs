@@ -3,24 +3,26 @@
 use super::Result;
 use super::output::{METRICS, RESULT};
 use super::progress::thousands;
+use super::report::Measure;
+use super::watched::{CODES_CHANGED, CODES_USED};
 use dpq::io::write_whole;
-use serde::Serialize;
+use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
 
-/// One line of `metrics.jsonl`.
-#[derive(Serialize)]
+/// An epoch, as `metrics.jsonl` has it.
 pub struct Epoch {
     /// Counted from 1.
     pub epoch: usize,
     /// Steps since the start of training.
     pub step: usize,
-    pub train_perplexity: f64,
-    pub valid_perplexity: f64,
+    /// What [training reports](Measure::of_training).
+    pub train: f64,
+    /// The measure on the validation data.
+    pub valid: f64,
     pub learning_rate: f64,
     /// In training, validation left out.
     pub tokens_per_second: f64,
-    #[serde(skip)]
     pub training_seconds: f64,
     /// Share of all D x K codewords that some word uses.
     pub codes_used: Option<f64>,
@@ -28,33 +30,65 @@ pub struct Epoch {
     pub codes_changed: Option<f64>,
 }
 
-/// The line that the terminal gets of an epoch.
-pub fn epoch_line(name: &str, epochs: usize, metrics: &Epoch) -> String {
-    let mut line = format!(
-        "{name:<6}  epoch {}/{epochs}  train ppl {:.2}  valid ppl {:.2}  {} tokens/s",
-        metrics.epoch,
-        metrics.train_perplexity,
-        metrics.valid_perplexity,
-        thousands(metrics.tokens_per_second as usize)
-    );
-    if let (Some(used), Some(changed)) = (metrics.codes_used, metrics.codes_changed) {
-        line += &format!(
-            "  codewords used {:.0}%, codes changed {:.0}%",
-            100.0 * used,
-            100.0 * changed
-        );
+impl Epoch {
+    /// Of the library's; `tokens` of a step, of which an epoch has `steps`.
+    pub fn of(measure: Measure, epoch: &dpq::train::Epoch, steps: usize, tokens: f64) -> Epoch {
+        let (_, figure) = epoch.figures.first().expect("a task that validates");
+        Epoch {
+            epoch: epoch.epoch,
+            step: epoch.epoch * steps,
+            train: measure.of_training().of(epoch.train),
+            // From figure to value, as from value to figure.
+            valid: measure.figure(*figure),
+            learning_rate: epoch.learning_rate,
+            tokens_per_second: steps as f64 * tokens / epoch.seconds,
+            training_seconds: epoch.seconds,
+            codes_used: epoch.figure(CODES_USED),
+            codes_changed: epoch.figure(CODES_CHANGED),
+        }
     }
-    line
+
+    /// The line that the terminal gets.
+    pub fn line(&self, measure: Measure, name: &str, epochs: usize) -> String {
+        let training = measure.of_training();
+        let mut line = format!(
+            "{name:<6}  epoch {}/{epochs}  train {} {}  valid {} {}  {} tokens/s",
+            self.epoch,
+            training.short(),
+            training.text(self.train),
+            measure.short(),
+            measure.text(self.valid),
+            thousands(self.tokens_per_second as usize)
+        );
+        if let (Some(used), Some(changed)) = (self.codes_used, self.codes_changed) {
+            let [used, changed] = [used, changed].map(|share| 100.0 * share);
+            line += &format!("  codewords used {used:.0}%, codes changed {changed:.0}%");
+        }
+        line
+    }
+
+    fn json(&self, measure: Measure) -> Value {
+        let mut object = Map::new();
+        let mut put = |name: &str, value: Value| object.insert(name.into(), value);
+        put("epoch", json!(self.epoch));
+        put("step", json!(self.step));
+        put(&format!("train_{}", measure.of_training().name()), json!(self.train));
+        put(&format!("valid_{}", measure.key()), json!(self.valid));
+        put("learning_rate", json!(self.learning_rate));
+        put("tokens_per_second", json!(self.tokens_per_second));
+        put("codes_used", json!(self.codes_used));
+        put("codes_changed", json!(self.codes_changed));
+        object.into()
+    }
 }
 
 /// One model of `result.json`.
-#[derive(Serialize)]
 pub struct Model {
     pub embedding: &'static str,
     pub seed: u64,
     pub epochs: usize,
-    pub valid_perplexity: f64,
-    pub test_perplexity: f64,
+    pub valid: f64,
+    pub test: f64,
     pub compression_ratio: f64,
     pub table_bytes_full: usize,
     pub table_bytes: usize,
@@ -67,92 +101,98 @@ pub struct Model {
     pub peak_rss_bytes: Option<usize>,
 }
 
-/// Perplexities on the validation and the test text of models that need no network.
-pub struct Yardsticks {
-    /// The model that the text was drawn from.
-    pub floor: Option<[f64; 2]>,
-    /// Counts of word pairs.
-    pub bigram: [f64; 2],
-    /// Counts of words.
-    pub unigram: [f64; 2],
+impl Model {
+    fn json(&self, measure: Measure) -> Value {
+        let mut object = Map::new();
+        let mut put = |name: &str, value: Value| object.insert(name.into(), value);
+        put("embedding", json!(self.embedding));
+        put("seed", json!(self.seed));
+        put("epochs", json!(self.epochs));
+        put(&format!("valid_{}", measure.key()), json!(self.valid));
+        put(&format!("test_{}", measure.key()), json!(self.test));
+        put("compression_ratio", json!(self.compression_ratio));
+        put("table_bytes_full", json!(self.table_bytes_full));
+        put("table_bytes", json!(self.table_bytes));
+        put("tokens_per_second", json!(self.tokens_per_second));
+        put("seconds", json!(self.seconds));
+        put("peak_rss_bytes", json!(self.peak_rss_bytes));
+        object.into()
+    }
 }
 
-/// `result.json`; perplexities outside `models` are of the test text.
-#[derive(Serialize)]
+/// The figures on the validation and the test data of a model that needs no network.
+#[derive(Clone, Debug)]
+pub struct Yardstick {
+    pub name: &'static str,
+    pub valid: f64,
+    pub test: f64,
+}
+
+/// A whole run.
 pub struct Run<'a> {
+    pub measure: Measure,
     pub models: &'a [Model],
-    pub preset: &'a str,
-    pub threads: usize,
-    pub vocabulary: usize,
-    pub floor_perplexity: Option<f64>,
-    pub bigram_perplexity: f64,
-    pub unigram_perplexity: f64,
+    pub yardsticks: &'a [Yardstick],
+    /// Other facts, such as the size of the vocabulary.
+    pub facts: &'a [(&'static str, Value)],
 }
 
-/// Writes `result.json` into a folder.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn write_run(out: &Path, run: &Run<'_>) -> Result<()> {
-    let mut json = serde_json::to_string_pretty(run)?;
-    json.push('\n');
-    Ok(write_whole(&out.join(RESULT), json.as_bytes())?)
-}
-
-/// Writes `metrics.jsonl` into a model's folder.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn write_epochs(folder: &Path, epochs: &[Epoch]) -> Result<()> {
-    let mut lines = String::new();
-    for epoch in epochs {
-        lines += &serde_json::to_string(epoch)?;
-        lines.push('\n');
-    }
-    Ok(write_whole(&folder.join(METRICS), lines.as_bytes())?)
-}
-
-/// The table that the terminal gets.
-pub fn table(models: &[Model], yardsticks: &Yardsticks) -> String {
-    let titles = [
-        "embedding",
-        "valid ppl",
-        "test ppl",
-        "ratio",
-        "bytes before",
-        "after",
-        "tokens/s",
-        "peak memory",
-    ];
-    let mut rows = vec![titles.map(String::from)];
-    rows.extend(models.iter().map(|model| {
-        [
-            model.embedding.into(),
-            format!("{:.2}", model.valid_perplexity),
-            format!("{:.2}", model.test_perplexity),
-            format!("{:.1}", model.compression_ratio),
-            thousands(model.table_bytes_full),
-            thousands(model.table_bytes),
-            thousands(model.tokens_per_second as usize),
-            model
-                .peak_rss_bytes
-                .map_or("-".into(), |bytes| format!("{} MiB", thousands(bytes >> 20))),
-        ]
-    }));
-    let known = [
-        ("unigram counts", Some(yardsticks.unigram)),
-        ("bigram counts", Some(yardsticks.bigram)),
-        ("true model", yardsticks.floor),
-    ];
-    for (name, perplexities) in known {
-        if let Some([valid, test]) = perplexities {
-            let mut row = [const { String::new() }; 8];
-            row[..3].clone_from_slice(&[name.into(), format!("{valid:.2}"), format!("{test:.2}")]);
-            rows.push(row);
+impl Run<'_> {
+    /// Writes `result.json` into a folder.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(&self, out: &Path) -> Result<()> {
+        let mut object = Map::new();
+        let models = self.models.iter().map(|model| model.json(self.measure));
+        object.insert("models".into(), models.collect());
+        for (name, value) in self.facts {
+            object.insert((*name).into(), value.clone());
         }
+        for Yardstick { name, test, .. } in self.yardsticks {
+            let name = format!("{}_{}", name.replace(' ', "_"), self.measure.key());
+            object.insert(name, json!(test));
+        }
+        let mut json = serde_json::to_string_pretty(&Value::Object(object))?;
+        json.push('\n');
+        Ok(write_whole(&out.join(RESULT), json.as_bytes())?)
     }
-    let widths: Vec<usize> =
-        (0..titles.len()).map(|c| rows.iter().map(|row| row[c].len()).max().unwrap_or(0)).collect();
+
+    /// The table that the terminal gets.
+    pub fn table(&self) -> String {
+        let measure = self.measure;
+        let [valid, test] = ["valid", "test"].map(|part| format!("{part} {}", measure.short()));
+        let titles = ["embedding", &valid, &test, "ratio", "bytes before", "after", "tokens/s"];
+        let mut rows = vec![titles.map(String::from).to_vec()];
+        rows[0].push("peak memory".into());
+        rows.extend(self.models.iter().map(|model| {
+            let memory = |bytes: usize| format!("{} MiB", thousands(bytes >> 20));
+            vec![
+                model.embedding.into(),
+                measure.text(model.valid),
+                measure.text(model.test),
+                format!("{:.1}", model.compression_ratio),
+                thousands(model.table_bytes_full),
+                thousands(model.table_bytes),
+                thousands(model.tokens_per_second as usize),
+                model.peak_rss_bytes.map_or("-".into(), memory),
+            ]
+        }));
+        rows.extend(self.yardsticks.iter().map(|&Yardstick { name, valid, test }| {
+            vec![name.into(), measure.text(valid), measure.text(test)]
+        }));
+        // A rule below the titles, and one between models and yardsticks.
+        let rules = [0, if self.yardsticks.is_empty() { 0 } else { self.models.len() }];
+        aligned(&rows, &rules)
+    }
+}
+
+/// Rows of cells, the first column to the left and the others to the right, with rules below some rows.
+fn aligned(rows: &[Vec<String>], rules: &[usize]) -> String {
+    let cell = |row: &Vec<String>, c: usize| row.get(c).map_or(0, |cell| cell.chars().count());
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|c| rows.iter().map(|row| cell(row, c)).max().unwrap_or(0))
+        .collect();
     let mut text = String::new();
     for (i, row) in rows.iter().enumerate() {
         let mut line = format!("{:<1$}", row[0], widths[0]);
@@ -161,13 +201,21 @@ pub fn table(models: &[Model], yardsticks: &Yardsticks) -> String {
         }
         text += line.trim_end();
         text.push('\n');
-        // A rule below the titles, and one between models and yardsticks.
-        if i == 0 || i == models.len() {
+        if rules.contains(&i) {
             text += &"-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1));
             text.push('\n');
         }
     }
     text
+}
+
+/// Writes `metrics.jsonl` into a model's folder.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_epochs(folder: &Path, measure: Measure, epochs: &[Epoch]) -> Result<()> {
+    let lines: String = epochs.iter().map(|epoch| epoch.json(measure).to_string() + "\n").collect();
+    Ok(write_whole(&folder.join(METRICS), lines.as_bytes())?)
 }
 
 /// Starts a new measurement of [`peak_memory`], where the system allows it.

@@ -1,9 +1,8 @@
 //! The report of a run while it goes on: written anew after every epoch.
 
 use super::Result;
-use super::arguments::Settings;
 use super::report::{EpochReport, ModelReport, Neighbours, REPORT, Report, html, known_runs};
-use super::results::{Epoch, Yardsticks};
+use super::results::Epoch;
 use dpq::io::write_whole;
 use dpq::pq::{SilentCodebooks, Usage, nearest_rows};
 use dpq::{CodeTable, Tensor, parallel};
@@ -25,37 +24,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// For a run into `out` on a text of these words.
-    pub fn new(
-        out: &Path,
-        settings: &Settings,
-        words: &[String],
-        yardsticks: &Yardsticks,
-    ) -> Watch {
-        let setting = |(name, value): (&str, String)| (name.to_string(), value);
-        let sizes = [
-            ("vocabulary", words.len().to_string()),
-            ("width", settings.width.to_string()),
-            ("layers", settings.model.layers.to_string()),
-            ("hidden units", settings.model.hidden.to_string()),
-            ("dropout", settings.model.dropout.to_string()),
-            ("epochs", settings.epochs.to_string()),
-        ];
-        let counts = [
-            ("unigram counts", Some(yardsticks.unigram)),
-            ("bigram counts", Some(yardsticks.bigram)),
-            ("true model", yardsticks.floor),
-        ];
-        let known =
-            |(name, figures): (&str, Option<[f64; 2]>)| Some((name.to_string(), figures?[1]));
-        let report = Report {
-            title: "Language models that differ in their embedding".into(),
-            settings: settings.all().into_iter().chain(sizes).map(setting).collect(),
-            machine: machine(),
-            yardsticks: counts.into_iter().filter_map(known).collect(),
-            unigram: Some(yardsticks.unigram[1]),
-            ..Report::default()
-        };
+    /// For a run into `out`, whose embeddings are of these words. Of the report it needs what is known
+    /// before any model is trained.
+    pub fn new(out: &Path, words: &[String], report: Report) -> Watch {
+        let report = Report { machine: machine(), ..report };
         Watch { report, out: out.to_path_buf(), words: words.to_vec() }
     }
 
@@ -104,9 +76,9 @@ impl Watch {
     ///
     /// # Errors
     /// If it cannot be.
-    pub fn finish(&mut self, test_perplexity: f64) -> Result<()> {
+    pub fn finish(&mut self, test: f64) -> Result<()> {
         let model = self.report.models.last_mut().expect("a model that began");
-        (model.test, model.finished) = (Some(test_perplexity), true);
+        (model.test, model.finished) = (Some(test), true);
         self.write()
     }
 
@@ -115,7 +87,7 @@ impl Watch {
     /// # Errors
     /// If it cannot be written.
     pub fn write(&mut self) -> Result<()> {
-        (self.report.runs, self.report.warnings) = known_runs(&self.out);
+        (self.report.runs, self.report.warnings) = known_runs(&self.out, self.report.measure);
         Ok(write_whole(&self.out.join(REPORT), html(&self.report).as_bytes())?)
     }
 }
@@ -131,8 +103,8 @@ fn shown(vocabulary: usize) -> Vec<u32> {
 fn epoch(epoch: &Epoch) -> EpochReport {
     EpochReport {
         epoch: epoch.epoch,
-        train_perplexity: epoch.train_perplexity,
-        valid_perplexity: epoch.valid_perplexity,
+        train: epoch.train,
+        valid: epoch.valid,
         codes_changed: epoch.codes_changed,
         seconds: epoch.training_seconds,
         tokens_per_second: epoch.tokens_per_second,

@@ -23,9 +23,11 @@ mod corpus;
 mod batches;
 mod counts;
 mod synthetic;
+mod texts;
 
 pub use batches::{Batches, Window};
 pub use corpus::Corpus;
 pub use counts::{bigram_perplexity, unigram_perplexity};
 pub use synthetic::SyntheticLanguage;
+pub use texts::{Bags, Texts, words_and_marks};
 pub use vocabulary::Vocabulary;

@@ -1,14 +1,18 @@
-//! Models: linear and LSTM layers, and the language model built on them.
+//! Layers and models: linear, batch normalisation, LSTM; a language model and a classifier of texts.
 
 mod linear;
+mod batch_norm;
 mod lstm;
 mod lstm_layers;
 mod language_model;
+mod text_classifier;
 
+pub use batch_norm::BatchNorm;
 pub use language_model::{LanguageModel, LanguageModelConfig, Pass};
 pub use linear::Linear;
 pub use lstm::{lstm, lstm_composed};
 pub use lstm_layers::{Lstm, LstmState, LstmVars};
+pub use text_classifier::{Logits, TextClassifier, TextClassifierConfig};
 
 /// The gradient checks of the ops in this folder.
 #[cfg(feature = "proptest")]

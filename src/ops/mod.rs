@@ -12,6 +12,7 @@
 //! | `permute` | `transpose`, `permute` |
 //! | `matmul` | `matmul`, `matmul_t`, `t_matmul`, `t_matmul_t`, `batch_matmul` |
 //! | `rows` | `gather_rows`: rows of a table, by id |
+//! | `segment_mean` | `segment_mean`: means of rows, of sequences of different lengths |
 //! | `softmax` | `softmax`, `masked_softmax`, `log_softmax` |
 //! | `cross_entropy` | `cross_entropy`, `linear_cross_entropy` |
 //! | `batch_norm` | `batch_norm`, `normalize` |
@@ -42,6 +43,7 @@ mod matmul;
 mod ids;
 mod distinct;
 mod rows;
+mod segment_mean;
 mod softmax;
 mod cross_entropy;
 mod batch_norm;
@@ -69,6 +71,7 @@ pub fn cases() -> Vec<crate::strategies::Case> {
         permute::cases(),
         matmul::cases(),
         rows::cases(),
+        segment_mean::cases(),
         softmax::cases(),
         cross_entropy::cases(),
         batch_norm::cases(),

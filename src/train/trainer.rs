@@ -35,6 +35,8 @@ pub struct Trainer<'a, T: Real, O> {
     save_every: Duration,
     settings: Vec<(String, String)>,
     keep_best: bool,
+    /// Of the best epoch, where they are wanted.
+    best: Option<Params<T>>,
     patience: Option<usize>,
     stop: Option<Box<dyn Fn() -> bool + 'a>>,
     history: Vec<Epoch>,
@@ -63,6 +65,7 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
             save_every: Duration::from_secs(300),
             settings: Vec::new(),
             keep_best: false,
+            best: None,
             patience: None,
             stop: None,
             history: Vec::new(),
@@ -120,14 +123,9 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         self
     }
 
-    /// Keeps the parameters of the best epoch in [`BEST`], in the checkpoints' folder.
-    ///
-    /// # Panics
-    /// If the trainer has no folder.
+    /// Keeps the parameters of the best epoch, and with a folder of checkpoints in [`BEST`] too.
     #[must_use]
-    #[track_caller]
     pub fn keep_best(self) -> Self {
-        assert!(self.folder.is_some(), "keep_best: a trainer without a folder");
         Trainer { keep_best: true, ..self }
     }
 
@@ -151,6 +149,12 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
     /// The parameters as they are now.
     pub fn params(&self) -> &Params<T> {
         &self.params
+    }
+
+    /// The parameters of the best epoch; `None` if they were not to be [kept](Trainer::keep_best), or no
+    /// epoch is done.
+    pub fn into_best(self) -> Option<Params<T>> {
+        self.best
     }
 
     /// The parameters, to keep.
@@ -216,6 +220,12 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
             Some(own) => own.take_all(path, state)?,
             None if state.is_empty() => {}
             None => return file.refuse("the state of an optimiser".into(), "none".into()),
+        }
+        if self.keep_best && epochs > 0 {
+            let folder = self.folder.as_ref().expect("the folder of the checkpoint");
+            let mut best = self.params.clone();
+            best.load(folder.join(BEST))?;
+            self.best = Some(best);
         }
         (self.params, self.history) = (params, history);
         (self.step, self.sum, self.seconds) = (step, sum, seconds);
@@ -325,12 +335,13 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
             }
             self.end_epoch(task, epoch)?;
             on(Event::Epoch(&self.history, &self.params));
-            if self.keep_best
-                && self.best().map(|best| best.epoch) == Some(epoch + 1)
-                && let Some(folder) = &self.folder
-                && let Err(error) = self.params.save(folder.join(BEST))
-            {
-                on(Event::NotSaved(error));
+            if self.keep_best && self.best().map(|best| best.epoch) == Some(epoch + 1) {
+                self.best = Some(self.params.clone());
+                if let Some(folder) = &self.folder
+                    && let Err(error) = self.params.save(folder.join(BEST))
+                {
+                    on(Event::NotSaved(error));
+                }
             }
         }
         self.save_or_tell(task, &mut on);

@@ -405,6 +405,8 @@ fn the_best_model_is_kept_and_waiting_for_a_better_one_has_an_end() {
         // w falls by 1 in every epoch.
         let (epochs, best_epoch) = (trainer.history().len(), trainer.best().unwrap().epoch);
         assert_eq!(best(folder.path()), -(best_epoch as f32));
+        let kept = trainer.into_best().expect("the best of several epochs");
+        assert_eq!(kept.get(kept.find("w").unwrap()).data(), [-(best_epoch as f32)]);
         (ending, epochs, best_epoch)
     };
     assert_eq!(run(&[3.0, 2.0, 2.5, 2.0, 1.0], 3), (Ending::Finished, 5, 5));
@@ -447,7 +449,6 @@ fn what_a_run_cannot_begin_with_is_refused_before_a_step() {
     assert!(clip.contains("that the precision holds"), "{clip}");
     let plain = || Trainer::new(words(None).0, Sgd::new(0.1));
     assert!(refusal(|| plain().early_stopping(0)).contains("0 epochs"));
-    assert!(refusal(|| plain().keep_best()).contains("without a folder"));
     assert!(refusal(|| plain().setting("a", 1).setting("a", 2)).contains("given twice"));
     let rate = refusal(|| plain().schedule(|_| f64::NAN).run(&mut words(None).1, |_| ()));
     assert!(rate.contains("learning rate NaN"), "{rate}");

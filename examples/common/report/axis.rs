@@ -18,6 +18,16 @@ impl Axis {
         Axis { range, ticks, logarithmic: false, text }
     }
 
+    /// Holds all values, or 0 to 1 if there are none; linear.
+    pub fn around(values: impl Iterator<Item = f64>, most: usize, text: fn(f64) -> String) -> Axis {
+        let finite: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+        let low = finite.iter().copied().fold(f64::MAX, f64::min);
+        let high = finite.iter().copied().fold(f64::MIN, f64::max);
+        let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
+        let margin = (0.06 * (high - low)).max(0.01 * high.abs()).max(1e-3);
+        Axis::linear(low - margin..high + margin, most, text)
+    }
+
     /// Holds all positive values, or 1 to 10 if there are none.
     pub fn log(values: impl Iterator<Item = f64>, most: usize, text: fn(f64) -> String) -> Axis {
         let logs: Vec<f64> = values.map(f64::log10).filter(|log| log.is_finite()).collect();

@@ -2,8 +2,8 @@
 
 use super::axis::Axis;
 use super::picture::{HEIGHT, Series, WIDTH, chart, legend, picture};
-use super::text::{figure, note_left_out, or_dash, percent, perplexity, section, short, table};
-use super::{EpochReport, Report};
+use super::text::{figure, note_left_out, or_dash, percent, section, short, table};
+use super::{EpochReport, Measure, Report, Training};
 use plotters::prelude::*;
 use std::collections::BTreeSet;
 
@@ -14,34 +14,57 @@ pub fn curves(report: &Report, names: &[&str]) -> String {
     let html = if report.models.iter().all(|model| model.epochs.is_empty()) {
         "<p>No epoch is finished yet.</p>\n".into()
     } else {
-        let train =
-            over_epochs(report, names, "train perplexity", |epoch| Some(epoch.train_perplexity));
-        let valid =
-            over_epochs(report, names, "valid perplexity", |epoch| Some(epoch.valid_perplexity));
-        let texts = ["the training text", "the validation text"];
-        let pictures = [train, valid].into_iter().zip(texts).map(|(curves, text)| {
-            let mut sentence = format!("Lower is better: the perplexity of {text}.");
-            let points = curves.lines.iter().flat_map(|line| {
-                line.points.iter().map(|&(epoch, value)| (line.name, epoch, value))
-            });
-            if let Some((name, epoch, value)) = points
-                .filter(|(_, _, value)| value.is_finite() && *value > 0.0)
-                .min_by(|(_, _, a), (_, _, b)| a.total_cmp(b))
-            {
-                sentence = format!(
-                    "Lower is better: of {text}, {name} has the lowest perplexity so far, {} \
-                     after epoch {epoch}.",
-                    perplexity(value)
-                );
-            }
-            let values = curves.values().filter(|&value| value > 0.0);
-            let y = Axis::log(values, 7, short);
-            curves.figure(&y, &sentence, perplexity)
-        });
+        let (measure, training) = (report.measure, report.measure.of_training());
+        let train = format!("train {}", training.name());
+        let valid = format!("valid {}", measure.name());
+        let train = over_epochs(report, names, &train, |epoch| Some(epoch.train));
+        let valid = over_epochs(report, names, &valid, |epoch| Some(epoch.valid));
+        let y = if training == Training::Loss {
+            Axis::around(train.values(), 7, short)
+        } else {
+            Measure::Perplexity.axis(train.values().filter(|&value| value > 0.0))
+        };
+        let of_training = |x| training.text(x);
+        let sentence = best("training data", training.name(), false, &train, of_training);
+        let mut pictures = train.figure(&y, &sentence, of_training);
+        let positive = |&value: &f64| value > 0.0 || !measure.is_logarithmic();
+        let y = measure.axis(valid.values().filter(positive));
+        let (higher, text) = (measure.higher_is_better(), |x| measure.text(x));
+        let sentence = best("validation data", measure.name(), higher, &valid, text);
+        pictures += &valid.figure(&y, &sentence, text);
         let legend = legend(report.models.iter().map(|model| model.name.as_str()), names);
-        format!("{legend}<div class=\"pair\">\n{}</div>\n", pictures.collect::<String>())
+        format!("{legend}<div class=\"pair\">\n{pictures}</div>\n")
     };
-    section("Perplexity over epochs", &html)
+    let name = report.measure.name();
+    section(&format!("{}{} over epochs", name[..1].to_uppercase(), &name[1..]), &html)
+}
+
+/// What the best figure so far is.
+fn best(
+    data: &str,
+    name: &str,
+    higher_is_better: bool,
+    curves: &Curves<'_>,
+    text: impl Fn(f64) -> String,
+) -> String {
+    let points = curves
+        .lines
+        .iter()
+        .flat_map(|line| line.points.iter().map(|&(epoch, value)| (line.name, epoch, value)))
+        .filter(|(_, _, value)| value.is_finite() && *value > 0.0);
+    let (better, found) = match higher_is_better {
+        true => (["Higher", "highest"], points.max_by(|(_, _, a), (_, _, b)| a.total_cmp(b))),
+        false => (["Lower", "lowest"], points.min_by(|(_, _, a), (_, _, b)| a.total_cmp(b))),
+    };
+    let [higher, highest] = better;
+    match found {
+        None => format!("{higher} is better: the {name} of the {data}."),
+        Some((model, epoch, value)) => format!(
+            "{higher} is better: of the {data}, {model} has the {highest} {name} so far, {} after \
+             epoch {epoch}.",
+            text(value)
+        ),
+    }
 }
 
 pub fn changes(report: &Report, names: &[&str]) -> String {
@@ -72,7 +95,7 @@ pub fn changes(report: &Report, names: &[&str]) -> String {
 /// A figure of all models over epochs.
 struct Curves<'a> {
     /// What the figure is.
-    what: &'static str,
+    what: String,
     lines: Vec<Line<'a>>,
     names: &'a [&'a str],
 }
@@ -85,14 +108,14 @@ struct Line<'a> {
 fn over_epochs<'a>(
     report: &'a Report,
     names: &'a [&'a str],
-    what: &'static str,
+    what: &str,
     value: impl Fn(&EpochReport) -> Option<f64>,
 ) -> Curves<'a> {
     let lines = report.models.iter().map(|model| {
         let point = |epoch: &EpochReport| Some((epoch.epoch, value(epoch)?));
         Line { name: &model.name, points: model.epochs.iter().filter_map(point).collect() }
     });
-    Curves { what, lines: lines.collect(), names }
+    Curves { what: what.into(), lines: lines.collect(), names }
 }
 
 impl Curves<'_> {
@@ -114,7 +137,7 @@ impl Curves<'_> {
         x.ticks.retain(|tick| tick.fract() == 0.0);
 
         let svg = picture((WIDTH, HEIGHT), &format!("{} over epochs", self.what), |area| {
-            let place = chart(area, &x, y, "epoch", self.what)?;
+            let place = chart(area, &x, y, "epoch", &self.what)?;
             for line in &self.lines {
                 let series = Series::of(line.name, self.names);
                 let shown = |&&(_, value): &&(usize, f64)| y.shows(value);

@@ -1,13 +1,13 @@
 //! What a report needs to know of files.
 
-use super::{KnownRun, THIS_RUN};
+use super::{KnownRun, Measure, THIS_RUN};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
 /// The models of `result.json` in `out` and in the folders of `out/earlier`, and what could not be
 /// read.
-pub fn known_runs(out: &Path) -> (Vec<KnownRun>, Vec<String>) {
+pub fn known_runs(out: &Path, measure: Measure) -> (Vec<KnownRun>, Vec<String>) {
     let mut folders: Vec<_> = fs::read_dir(out.join("earlier"))
         .into_iter()
         .flatten()
@@ -24,7 +24,7 @@ pub fn known_runs(out: &Path) -> (Vec<KnownRun>, Vec<String>) {
             continue;
         }
         let text = fs::read_to_string(&path).map_err(|error| error.to_string());
-        match text.and_then(|text| models_of(&text, &label)) {
+        match text.and_then(|text| models_of(&text, &label, measure)) {
             Ok(models) => runs.extend(models),
             Err(error) => warnings.push(format!("{label}, result.json: {error}")),
         }
@@ -33,18 +33,19 @@ pub fn known_runs(out: &Path) -> (Vec<KnownRun>, Vec<String>) {
 }
 
 /// The models of a `result.json`.
-fn models_of(text: &str, label: &str) -> Result<Vec<KnownRun>, String> {
+fn models_of(text: &str, label: &str, measure: Measure) -> Result<Vec<KnownRun>, String> {
     let run: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let models = run["models"].as_array().ok_or("no list of models")?;
     let known = |model: &Value| {
         let bytes = model["table_bytes"].as_u64().and_then(|bytes| usize::try_from(bytes).ok());
+        let figure = |part: &str| model[format!("{part}_{}", measure.key())].as_f64();
         Some(KnownRun {
             label: label.into(),
             embedding: model["embedding"].as_str()?.into(),
             table_bytes: bytes?,
-            valid: model["valid_perplexity"].as_f64(),
-            test: model["test_perplexity"].as_f64(),
-            unigram: run["unigram_perplexity"].as_f64(),
+            valid: figure("valid"),
+            test: figure("test"),
+            data: run["data"].as_str().map(String::from),
         })
     };
     let known: Option<_> = models.iter().map(known).collect();

@@ -3,20 +3,22 @@
 //! [`html`] makes it of plain data, [`Report`]. Pictures are drawn in the colours of the light scheme;
 //! the style sheet changes them in the dark one by what they are drawn with.
 
-mod gather;
 mod text;
 mod style;
 mod axis;
+mod measure;
+mod gather;
 mod picture;
 mod curves;
 mod quality;
 mod codewords;
 
 pub use gather::known_runs;
+pub use measure::{Measure, Training};
 
 use dpq::pq::Usage;
 use std::fmt::Write;
-use text::{details, escape, or_dash, perplexity, seconds, section, table, thousands};
+use text::{details, escape, or_dash, seconds, section, table, thousands};
 
 /// The report, in `--out`.
 pub const REPORT: &str = "report.html";
@@ -28,15 +30,15 @@ pub const THIS_RUN: &str = "this run";
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     pub title: String,
+    pub measure: Measure,
     /// Names and values, in the order in which they are shown.
     pub settings: Vec<(String, String)>,
     pub machine: Vec<(String, String)>,
     pub models: Vec<ModelReport>,
-    /// Perplexities on the test text of models that need no network.
+    /// The figures on the test data of models that need no network.
     pub yardsticks: Vec<(String, f64)>,
-    /// The perplexity of word counts on the test text, which tells texts apart: runs that have another
-    /// are left out.
-    pub unigram: Option<f64>,
+    /// What the data are known by: runs on others are left out.
+    pub data: Option<String>,
     /// What is known of this run and of earlier ones. Of this run, `models` knows better.
     pub runs: Vec<KnownRun>,
     /// What is to be said of the run as a whole.
@@ -49,7 +51,7 @@ pub struct ModelReport {
     pub name: String,
     pub finished: bool,
     pub epochs: Vec<EpochReport>,
-    /// Perplexity on the test text.
+    /// On the test data.
     pub test: Option<f64>,
     /// Bytes of its table of embeddings, compressed if it is.
     pub table_bytes: usize,
@@ -64,8 +66,8 @@ pub struct ModelReport {
 pub struct EpochReport {
     /// Counted from 1.
     pub epoch: usize,
-    pub train_perplexity: f64,
-    pub valid_perplexity: f64,
+    pub train: f64,
+    pub valid: f64,
     /// Share of all codes that are others than an epoch ago.
     pub codes_changed: Option<f64>,
     pub seconds: f64,
@@ -91,8 +93,8 @@ pub struct KnownRun {
     pub table_bytes: usize,
     pub valid: Option<f64>,
     pub test: Option<f64>,
-    /// The perplexity of word counts on its test text.
-    pub unigram: Option<f64>,
+    /// What its data are known by.
+    pub data: Option<String>,
 }
 
 /// The whole page. The same report gives the same bytes.
@@ -152,6 +154,9 @@ fn overview(report: &Report) -> String {
         1 => "<p>The model is in training.</p>\n".into(),
         all => format!("<p>{finished} of {all} models are finished.</p>\n"),
     };
+    let measure = report.measure;
+    let text = |x| measure.text(x);
+    let of_training = |last: &EpochReport| measure.of_training().text(last.train);
     let largest = report.models.iter().map(|model| model.table_bytes).max().unwrap_or(0);
     let mut rows: Vec<Vec<String>> = Vec::new();
     for model in &report.models {
@@ -164,25 +169,25 @@ fn overview(report: &Report) -> String {
         let ratio = largest as f64 / model.table_bytes.max(1) as f64;
         rows.push(vec![
             model.name.clone(),
-            or_dash(model.test, perplexity),
-            or_dash(last, |last| perplexity(last.valid_perplexity)),
-            or_dash(last, |last| perplexity(last.train_perplexity)),
+            or_dash(model.test, text),
+            or_dash(last, |last| text(last.valid)),
+            or_dash(last, of_training),
             thousands(model.table_bytes),
             format!("{ratio:.1}"),
             state,
         ]);
     }
     for (name, test) in &report.yardsticks {
-        let mut row = vec![name.clone(), perplexity(*test)];
+        let mut row = vec![name.clone(), text(*test)];
         row.extend(["–", "–", "–", "–", "yardstick"].map(String::from));
         rows.push(row);
     }
     if !rows.is_empty() {
         let titles = [
             "model",
-            "test perplexity",
-            "valid perplexity",
-            "train perplexity",
+            &format!("test {}", measure.name()),
+            &format!("valid {}", measure.name()),
+            &format!("train {}", measure.of_training().name()),
             "bytes of the table",
             "times smaller",
             "state",

@@ -1,21 +1,19 @@
-//! Perplexity beside the size of the table, for all known runs.
+//! Quality beside the size of the table, for all known runs.
 
 use super::axis::Axis;
 use super::picture::{
     HEIGHT, Label, MARGIN, MUTED, Series, TEXT, WIDTH, around, chart, legend, picture, rule,
     shorten,
 };
-use super::text::{
-    bytes, figure, note_left_out, or_dash, perplexity, section, short, table, thousands,
-};
-use super::{KnownRun, Report, THIS_RUN};
+use super::text::{bytes, figure, note_left_out, or_dash, section, table, thousands};
+use super::{KnownRun, Measure, Report, THIS_RUN};
 use plotters::prelude::*;
 
 /// Where the label of a mark may be, the best place first.
 const AROUND: [(i32, i32); 8] =
     [(24, 0), (-24, 0), (0, -32), (0, 32), (20, -30), (20, 30), (-20, -30), (-20, 30)];
 
-/// A model beside others in perplexity and size.
+/// A model beside others in quality and size.
 struct Known<'a> {
     label: &'a str,
     name: &'a str,
@@ -26,14 +24,14 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// The test perplexity, or the one on the validation text where there is none yet.
-    fn perplexity(&self) -> Option<f64> {
+    /// The figure on the test data, or the one on the validation data where there is none yet.
+    fn figure(&self) -> Option<f64> {
         self.test.or(self.valid)
     }
 
     fn has_place(&self) -> bool {
-        let perplexity = self.perplexity().unwrap_or(f64::NAN);
-        perplexity.is_finite() && perplexity > 0.0 && self.table_bytes > 0
+        let figure = self.figure().unwrap_or(f64::NAN);
+        figure.is_finite() && figure > 0.0 && self.table_bytes > 0
     }
 }
 
@@ -47,14 +45,13 @@ fn known<'a>(report: &'a Report) -> (Vec<Known<'a>>, usize) {
             name: &model.name,
             this_run: true,
             table_bytes: model.table_bytes,
-            valid: model.epochs.last().map(|last| last.valid_perplexity),
+            valid: model.epochs.last().map(|last| last.valid),
             test: model.test,
         })
-        .filter(|known| known.perplexity().is_some())
+        .filter(|known| known.figure().is_some())
         .collect();
-    // What was written to a file and read again may differ in the last digit.
-    let same_text = |run: &&KnownRun| match (run.unigram, report.unigram) {
-        (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * b.abs(),
+    let same_data = |run: &&KnownRun| match (&run.data, &report.data) {
+        (Some(a), Some(b)) => a == b,
         _ => true,
     };
     let in_models = |run: &KnownRun| {
@@ -62,7 +59,7 @@ fn known<'a>(report: &'a Report) -> (Vec<Known<'a>>, usize) {
     };
     let others: Vec<_> = report.runs.iter().filter(|run| !in_models(run)).collect();
     let all = others.len();
-    let others: Vec<_> = others.into_iter().filter(same_text).collect();
+    let others: Vec<_> = others.into_iter().filter(same_data).collect();
     let elsewhere = all - others.len();
     known.extend(others.into_iter().map(|run| Known {
         label: &run.label,
@@ -81,20 +78,22 @@ pub fn quality(report: &Report, names: &[&str]) -> String {
         return String::new();
     }
     let placed: Vec<_> = known.iter().filter(|known| known.has_place()).collect();
-    let quality = |known: &Known<'_>| known.perplexity().unwrap_or(f64::NAN);
+    let quality = |known: &Known<'_>| known.figure().unwrap_or(f64::NAN);
     let values = || placed.iter().map(|known| quality(known));
     let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
     let near = |&&(_, test): &&(String, f64)| (low / 1.3..high * 1.3).contains(&test);
     let yardsticks: Vec<_> = report.yardsticks.iter().filter(near).collect();
 
     let x = Axis::log(placed.iter().map(|known| known.table_bytes as f64), 5, bytes);
-    let y = Axis::log(values().chain(yardsticks.iter().map(|(_, test)| *test)), 7, short);
+    let all = values().chain(yardsticks.iter().map(|(_, test)| *test));
+    let (measure, name) = (report.measure, report.measure.name());
+    let y = measure.axis(all);
     let tested = placed.iter().any(|known| known.test.is_some());
-    let y_title = if tested { "test perplexity" } else { "valid perplexity" };
-    let title = "perplexity and bytes of the table of all known runs";
+    let y_title = format!("{} {name}", if tested { "test" } else { "valid" });
+    let title = format!("{name} and bytes of the table of all known runs");
     let mut all_labelled = true;
-    let svg = picture((WIDTH, HEIGHT), title, |area| {
-        let place = chart(area, &x, &y, "bytes of the table", y_title)?;
+    let svg = picture((WIDTH, HEIGHT), &title, |area| {
+        let place = chart(area, &x, &y, "bytes of the table", &y_title)?;
         let at = |known: &Known<'_>| place(known.table_bytes as f64, quality(known));
         let mut taken = placed.iter().map(|known| around(at(known), 12, 12)).collect();
         for (name, test) in &yardsticks {
@@ -126,14 +125,14 @@ pub fn quality(report: &Report, names: &[&str]) -> String {
         notes.push("Where marks are close, not all have room for a label.".into());
     }
     if placed.iter().any(|known| known.test.is_none()) {
-        notes.push("Hollow: perplexity of the validation text, until the model is tested.".into());
+        notes.push(format!("Hollow: {name} of the validation data, until the model is tested."));
     }
     if yardsticks.len() < report.yardsticks.len() {
         notes.push("Yardsticks far from all models are only in the first table.".into());
     }
     if elsewhere > 0 {
         let runs = if elsewhere == 1 { "1 model" } else { &format!("{elsewhere} models") };
-        notes.push(format!("{runs} of earlier runs on other texts left out."));
+        notes.push(format!("{runs} of earlier runs on other data left out."));
     }
     let rows: Vec<_> = known
         .iter()
@@ -142,29 +141,31 @@ pub fn quality(report: &Report, names: &[&str]) -> String {
                 known.label.into(),
                 known.name.into(),
                 thousands(known.table_bytes),
-                or_dash(known.valid, perplexity),
-                or_dash(known.test, perplexity),
+                or_dash(known.valid, |x| measure.text(x)),
+                or_dash(known.test, |x| measure.text(x)),
             ]
         })
         .collect();
-    let titles = ["run", "model", "bytes of the table", "valid perplexity", "test perplexity"];
+    let [valid, test] = ["valid", "test"].map(|part| format!("{part} {name}"));
+    let titles = ["run", "model", "bytes of the table", &valid, &test];
     let key = legend(known.iter().map(|known| known.name), names);
     let table = table(&titles, 2..5, &rows);
-    let html = figure(&svg, &compared(&placed), &notes, &key, &table);
+    let html = figure(&svg, &compared(measure, &placed), &notes, &key, &table);
     section("Quality and size", &format!("<div class=\"wide\">\n{html}</div>\n"))
 }
 
 /// What the smallest table of this run costs or gains beside its largest one.
-fn compared(placed: &[&Known<'_>]) -> String {
-    let start = "Further down is better, further left is smaller";
+fn compared(measure: Measure, placed: &[&Known<'_>]) -> String {
+    let up = if measure.higher_is_better() { "up" } else { "down" };
+    let start = format!("Further {up} is better, further left is smaller");
     let mine = || placed.iter().filter(|known| known.this_run);
     let largest = mine().max_by_key(|known| known.table_bytes);
     let smallest = mine().min_by_key(|known| known.table_bytes);
     let (Some(largest), Some(smallest)) = (largest, smallest) else {
         return format!("{start}.");
     };
-    let same_text = largest.test.is_some() == smallest.test.is_some();
-    let (Some(a), Some(b), true) = (largest.perplexity(), smallest.perplexity(), same_text) else {
+    let same_data = largest.test.is_some() == smallest.test.is_some();
+    let (Some(a), Some(b), true) = (largest.figure(), smallest.figure(), same_data) else {
         return format!("{start}.");
     };
     if largest.table_bytes == smallest.table_bytes {
@@ -174,8 +175,9 @@ fn compared(placed: &[&Known<'_>]) -> String {
     let by = format!("{:.1}%", 100.0 * (b / a - 1.0).abs());
     let than = if b <= a { "lower" } else { "higher" };
     format!(
-        "{start}: the table of {} is {ratio:.1} times smaller than that of {}, its perplexity {by} \
-         {than}.",
-        smallest.name, largest.name
+        "{start}: the table of {} is {ratio:.1} times smaller than that of {}, its {} {by} {than}.",
+        smallest.name,
+        largest.name,
+        measure.name()
     )
 }

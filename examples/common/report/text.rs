@@ -32,15 +32,6 @@ pub fn thousands(n: usize) -> String {
     groups.join(",")
 }
 
-/// A perplexity in a table.
-pub fn perplexity(x: f64) -> String {
-    match x {
-        x if !x.is_finite() => "not finite".into(),
-        x if x.abs() < 1e6 => format!("{x:.2}"),
-        x => format!("{x:.2e}"),
-    }
-}
-
 pub fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1}%", 100.0 * share) } else { "not finite".into() }
 }

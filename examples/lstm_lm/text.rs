@@ -1,9 +1,9 @@
 //! The text that models are trained on, and what is known of it without them.
 
-use super::Result;
-use super::arguments::Settings;
-use super::progress::thousands;
-use super::results::Yardsticks;
+use crate::arguments::Sizes;
+use crate::common::Result;
+use crate::common::progress::thousands;
+use crate::common::results::Yardstick;
 use dpq::data::{Batches, Corpus, SyntheticLanguage, bigram_perplexity, unigram_perplexity};
 use std::path::Path;
 
@@ -12,14 +12,13 @@ const TEST_STEPS: usize = 400;
 
 /// A text, cut into windows.
 pub struct Text {
-    pub vocabulary: usize,
     pub words: Vec<String>,
     /// What it consists of, to know it again.
     pub fingerprint: String,
     pub train: Batches,
     pub valid: Batches,
     pub test: Batches,
-    pub yardsticks: Yardsticks,
+    pub yardsticks: Vec<Yardstick>,
 }
 
 impl Text {
@@ -27,15 +26,15 @@ impl Text {
     ///
     /// # Errors
     /// If it cannot be read, or is too short for the preset.
-    pub fn new(data: Option<&Path>, settings: &Settings) -> Result<Text> {
+    pub fn new(data: Option<&Path>, sizes: &Sizes, seed: u64) -> Result<Text> {
         let (corpus, language) = match data {
             Some(path) => (Corpus::read(path)?, None),
             None => {
-                let language = SyntheticLanguage::new(settings.seed);
+                let language = SyntheticLanguage::new(seed);
                 (language.corpus(), Some(language))
             }
         };
-        let &Settings { batch, steps, preset, .. } = settings;
+        let &Sizes { batch, steps, preset, .. } = sizes;
         let short = |_| {
             format!(
                 "training text: {} words, expected at least {} for preset {preset} \
@@ -48,18 +47,22 @@ impl Text {
         let held_out = [&corpus.valid, &corpus.test];
         let vocabulary = corpus.vocabulary.len();
         let parts = [&corpus.train[..], &corpus.valid, &corpus.test];
+        let yardstick = |name, [valid, test]: [f64; 2]| Yardstick { name, valid, test };
+        let unigram = held_out.map(|text| unigram_perplexity(&corpus.train, text, vocabulary));
+        let bigram = held_out.map(|text| bigram_perplexity(&corpus.train, text, vocabulary));
+        let mut yardsticks =
+            vec![yardstick("unigram counts", unigram), yardstick("bigram counts", bigram)];
+        if let Some(language) = language {
+            let floor = held_out.map(|text| language.true_perplexity(text));
+            yardsticks.push(yardstick("true model", floor));
+        }
         Ok(Text {
-            vocabulary,
             words: corpus.vocabulary.words().map(String::from).collect(),
             fingerprint: fingerprint(corpus.vocabulary.words(), parts),
             train: Batches::new(&corpus.train, batch, steps).map_err(short)?,
             valid: Batches::with_tail(&corpus.valid, batch, steps)?,
             test: Batches::with_tail(&corpus.test, 1, TEST_STEPS)?,
-            yardsticks: Yardsticks {
-                floor: language.map(|language| held_out.map(|text| language.true_perplexity(text))),
-                bigram: held_out.map(|text| bigram_perplexity(&corpus.train, text, vocabulary)),
-                unigram: held_out.map(|text| unigram_perplexity(&corpus.train, text, vocabulary)),
-            },
+            yardsticks,
         })
     }
 }

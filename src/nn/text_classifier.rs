@@ -1,0 +1,105 @@
+//! A bag-of-words classifier of texts: the mean of embeddings, and one hidden layer.
+
+use super::batch_norm::BatchNorm;
+use super::linear::Linear;
+use crate::data::Bags;
+use crate::embedding::Embedding;
+use crate::params::Scope;
+use crate::real::Real;
+use crate::tape::{Bound, Var};
+
+/// The settings of a [`TextClassifier`]; its width is its embedding's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TextClassifierConfig {
+    /// How many classes there are.
+    pub classes: usize,
+    /// Whether there is a hidden layer, as wide as the embedding.
+    pub hidden: bool,
+    /// In training, the probability with which an element of what the output layer reads is dropped.
+    pub dropout: f64,
+}
+
+/// A classifier of texts with any [`Embedding`]; without the order of words.
+///
+/// ```text
+/// m      = the mean of the rows of a text's words, 0 of none
+/// h      = relu(norm(m))
+/// h      = relu(norm(h W_1 + b_1))
+/// logits = h W_2 + b_2
+/// ```
+///
+/// with batch normalisation; without a hidden layer logits = m W_2 + b_2.
+pub struct TextClassifier<T: Real> {
+    embedding: Box<dyn Embedding<T>>,
+    hidden: Option<([BatchNorm; 2], Linear)>,
+    out: Linear,
+    dropout: f64,
+    /// What the dropout mask is drawn for.
+    purpose: String,
+}
+
+/// What some texts gave.
+pub struct Logits<'t, T: Real> {
+    /// texts x classes
+    pub logits: Var<'t, T>,
+    /// A scalar to add to the loss, where the embedding has one.
+    pub regulariser: Option<Var<'t, T>>,
+}
+
+impl<T: Real> TextClassifier<T> {
+    /// Adds the parameters of everything but the embedding, which has its own: those of two
+    /// [`BatchNorm`]s `norm.0` and `norm.1` and of the [`Linear`] layers `hidden` and `out`.
+    ///
+    /// # Panics
+    /// If there are no classes, or the scope has parameters of these names already.
+    #[track_caller]
+    pub fn new(
+        mut scope: Scope<'_, T>,
+        embedding: Box<dyn Embedding<T>>,
+        config: TextClassifierConfig,
+    ) -> Self {
+        let width = embedding.width();
+        let hidden = config.hidden.then(|| {
+            let norms = ["norm.0", "norm.1"].map(|name| BatchNorm::new(scope.scope(name), width));
+            (norms, Linear::new(scope.scope("hidden"), width, width))
+        });
+        let out = Linear::new(scope.scope("out"), width, config.classes);
+        let purpose = format!("dropout.{}", scope.path("out"));
+        TextClassifier { embedding, hidden, out, dropout: config.dropout, purpose }
+    }
+
+    /// Another embedding of the same width in place of its own.
+    ///
+    /// # Panics
+    /// If the vocabularies or widths differ.
+    #[track_caller]
+    pub fn replace_embedding(&mut self, embedding: Box<dyn Embedding<T>>) {
+        let sizes = |e: &dyn Embedding<T>| (e.vocabulary(), e.width());
+        let [own, given] = [&*self.embedding, &*embedding].map(sizes);
+        assert_eq!(own, given, "vocabulary and width of the embeddings");
+        self.embedding = embedding;
+    }
+
+    /// The embedding.
+    pub fn embedding(&self) -> &dyn Embedding<T> {
+        &*self.embedding
+    }
+
+    /// The logits of texts.
+    #[track_caller]
+    pub fn forward<'t>(&self, p: &Bound<'t, T>, texts: &Bags) -> Logits<'t, T> {
+        let embedded = self.embedding.forward(p, &texts.ids);
+        let mean = embedded.rows.segment_mean(&texts.lengths);
+        let mut h = match &self.hidden {
+            Some(([first, second], hidden)) => {
+                let h = first.forward(p, mean).relu();
+                second.forward(p, hidden.forward(p, h)).relu()
+            }
+            None => mean,
+        };
+        if p.training {
+            h = h.dropout(self.dropout, &self.purpose);
+        }
+        Logits { logits: self.out.forward(p, h), regulariser: embedded.regulariser }
+    }
+}
