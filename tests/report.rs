@@ -101,6 +101,7 @@ fn model(name: &str, epochs: usize, floor: f64, table_bytes: usize, codes: bool)
     };
     let epochs: Vec<_> = (0..epochs).map(epoch).collect();
     ModelReport {
+        sections: Vec::new(),
         name: name.into(),
         finished: true,
         epochs,
@@ -387,7 +388,7 @@ fn known_runs_are_read_and_unreadable_ones_named() {
 
     let run = |bytes: &str, test: &str| {
         format!(
-            "{{\"models\": [{{\"embedding\": \"sx\", \"valid\": 5.5, {bytes} \
+            "{{\"models\": [{{\"embedding\": \"sx\", \"valid_perplexity\": 5.5, {bytes} \
              \"test_perplexity\": {test}}}], \"data\": \"a text\"}}"
         )
     };

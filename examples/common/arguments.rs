@@ -13,7 +13,7 @@ const MAX_THREADS: usize = 1024;
 
 /// Flags that all programs have.
 #[derive(Args)]
-pub struct Arguments {
+pub struct Flags {
     /// Which models to train, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', default_value = "full,sx,vq")]
     embedding: Vec<Kind>,
@@ -197,7 +197,7 @@ pub struct Settings {
     pub quiet: bool,
 }
 
-impl Arguments {
+impl Flags {
     /// The settings, with the program's own values where a flag is not given.
     ///
     /// # Errors
@@ -215,7 +215,7 @@ impl Arguments {
                 ..form(groups, self.codebook_size.unwrap_or(defaults.codebook_size))
             }
         };
-        let Arguments { score, temperature, sampling, moving_average, .. } = *self;
+        let Flags { score, temperature, sampling, moving_average, .. } = *self;
         let sx = DpqConfig { score, temperature, sampling, ..common(DpqConfig::sx) };
         let vq = DpqConfig { moving_average, ..common(DpqConfig::vq) };
         sx.check(defaults.width)?;

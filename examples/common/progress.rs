@@ -1,5 +1,6 @@
 //! Progress on the terminal, and what went wrong on the way.
 
+pub use super::report::text::thousands;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write, stderr};
 
@@ -54,17 +55,4 @@ impl Faults {
             })
             .ok()
     }
-}
-
-/// 1234567 as 1,234,567.
-pub fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut grouped = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }

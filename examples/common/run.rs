@@ -97,6 +97,14 @@ pub trait Experiment: Sync {
         table: Compact,
     ) -> Result<f64>;
 
+    /// What else the report shows of a tested model: titles, and HTML to stand below them.
+    ///
+    /// # Errors
+    /// Whatever goes wrong; the run goes on.
+    fn sections(&self, _task: &Self::Task, _params: &Params<f32>) -> Result<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+
     /// What else is to be done with a trained model.
     ///
     /// # Errors
@@ -365,7 +373,8 @@ fn train<E: Experiment>(
     let test = experiment.test(&mut task, &params)?;
     if let Some(watch) = watch {
         faults.note(show(watch, &metrics, &table, &params, &silent));
-        faults.note(watch.finish(test));
+        let sections = faults.note(experiment.sections(&task, &params)).unwrap_or_default();
+        faults.note(watch.finish(test, sections));
     }
     let bytes = match table {
         Table::Rows(_, bytes) => bytes,

@@ -72,12 +72,13 @@ impl Watch {
         self.write()
     }
 
-    /// The model is done; the file is written.
+    /// The model is done, with further sections; the file is written.
     ///
     /// # Errors
     /// If it cannot be.
-    pub fn finish(&mut self, test: f64) -> Result<()> {
+    pub fn finish(&mut self, test: f64, sections: Vec<(String, String)>) -> Result<()> {
         let model = self.report.models.last_mut().expect("a model that began");
+        model.sections = sections;
         (model.test, model.finished) = (Some(test), true);
         self.write()
     }

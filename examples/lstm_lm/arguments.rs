@@ -28,7 +28,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     decay: Option<f64>,
     #[command(flatten)]
-    common: arguments::Arguments,
+    common: arguments::Flags,
 }
 
 /// Sizes and schedule of a model.

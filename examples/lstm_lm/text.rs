@@ -1,9 +1,9 @@
 //! The text that models are trained on, and what is known of it without them.
 
 use crate::arguments::Sizes;
-use crate::common::Result;
 use crate::common::progress::thousands;
 use crate::common::results::Yardstick;
+use crate::common::{Result, fingerprint};
 use dpq::data::{Batches, Corpus, SyntheticLanguage, bigram_perplexity, unigram_perplexity};
 use std::path::Path;
 
@@ -65,20 +65,4 @@ impl Text {
             yardsticks,
         })
     }
-}
-
-/// How many words, and a hash (FNV-1a) of the vocabulary and of all ids, part by part.
-fn fingerprint<'a>(words: impl ExactSizeIterator<Item = &'a str>, parts: [&[u32]; 3]) -> String {
-    let (vocabulary, ids) = (words.len(), parts.iter().map(|part| part.len()).sum());
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add = |x: u64| hash = (hash ^ x).wrapping_mul(0x0100_0000_01b3);
-    for word in words {
-        word.bytes().for_each(|byte| add(byte.into()));
-        add(256);
-    }
-    for part in parts {
-        add(part.len() as u64);
-        part.iter().for_each(|&id| add(id.into()));
-    }
-    format!("{} words of {}, hash {hash:016x}", thousands(ids), thousands(vocabulary))
 }

@@ -1,5 +1,8 @@
 //! Texts of different lengths, each of a class.
 
+use crate::rng::ChaCha8Rng;
+use rand::RngExt;
+
 /// Texts as ids, one after the other: nothing is filled up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bags {
@@ -7,6 +10,36 @@ pub struct Bags {
     pub ids: Vec<u32>,
     /// How many each text has.
     pub lengths: Vec<usize>,
+}
+
+impl Bags {
+    /// The same texts without some of their ids, each of which is left out with this probability.
+    ///
+    /// ```
+    /// use dpq::data::Bags;
+    /// let bags = Bags { ids: vec![4; 1000], lengths: vec![0, 900, 100] };
+    /// let few = bags.drop_ids(0.9, &mut dpq::rng::stream(0, "ids", 0));
+    /// assert!((50..150).contains(&few.ids.len()));
+    /// assert_eq!(few.lengths[0], 0);
+    /// assert_eq!(few.lengths[1] + few.lengths[2], few.ids.len());
+    /// ```
+    ///
+    /// # Panics
+    /// If the probability is not in \[0, 1\].
+    #[track_caller]
+    pub fn drop_ids(&self, probability: f64, rng: &mut ChaCha8Rng) -> Bags {
+        let valid = (0.0..=1.0).contains(&probability);
+        assert!(valid, "drop_ids: probability {probability} is not in [0, 1]");
+        let (mut rest, mut kept) = (&self.ids[..], Bags::default());
+        for &length in &self.lengths {
+            let (ids, after) = rest.split_at(length);
+            let before = kept.ids.len();
+            kept.ids.extend(ids.iter().filter(|_| !rng.random_bool(probability)));
+            kept.lengths.push(kept.ids.len() - before);
+            rest = after;
+        }
+        kept
+    }
 }
 
 /// Texts with their classes.
@@ -60,6 +93,11 @@ impl Texts {
     pub fn ids(&self, i: usize) -> &[u32] {
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         &self.ids[start..self.ends[i]]
+    }
+
+    /// The ids of all texts, one after the other.
+    pub fn all_ids(&self) -> &[u32] {
+        &self.ids
     }
 
     /// The class of every text.

@@ -17,6 +17,8 @@ pub struct TextClassifierConfig {
     pub hidden: bool,
     /// In training, the probability with which an element of what the output layer reads is dropped.
     pub dropout: f64,
+    /// In training, the probability with which a word of a text is left out (Iyyer et al. 2015).
+    pub word_dropout: f64,
 }
 
 /// A classifier of texts with any [`Embedding`]; without the order of words.
@@ -34,8 +36,9 @@ pub struct TextClassifier<T: Real> {
     hidden: Option<([BatchNorm; 2], Linear)>,
     out: Linear,
     dropout: f64,
-    /// What the dropout mask is drawn for.
-    purpose: String,
+    word_dropout: f64,
+    /// What the dropout mask, and the words that are left out, are drawn for.
+    purposes: [String; 2],
 }
 
 /// What some texts gave.
@@ -51,21 +54,27 @@ impl<T: Real> TextClassifier<T> {
     /// [`BatchNorm`]s `norm.0` and `norm.1` and of the [`Linear`] layers `hidden` and `out`.
     ///
     /// # Panics
-    /// If there are no classes, or the scope has parameters of these names already.
+    /// If there are no classes, a probability is not in \[0, 1), or the scope has parameters of these
+    /// names already.
     #[track_caller]
     pub fn new(
         mut scope: Scope<'_, T>,
         embedding: Box<dyn Embedding<T>>,
         config: TextClassifierConfig,
     ) -> Self {
-        let width = embedding.width();
+        let (width, TextClassifierConfig { dropout, word_dropout, .. }) =
+            (embedding.width(), config);
+        for (name, probability) in [("dropout", dropout), ("word dropout", word_dropout)] {
+            let valid = (0.0..1.0).contains(&probability);
+            assert!(valid, "text classifier: {name} {probability} is not in [0, 1)");
+        }
         let hidden = config.hidden.then(|| {
             let norms = ["norm.0", "norm.1"].map(|name| BatchNorm::new(scope.scope(name), width));
             (norms, Linear::new(scope.scope("hidden"), width, width))
         });
         let out = Linear::new(scope.scope("out"), width, config.classes);
-        let purpose = format!("dropout.{}", scope.path("out"));
-        TextClassifier { embedding, hidden, out, dropout: config.dropout, purpose }
+        let purposes = ["out", "words"].map(|name| format!("dropout.{}", scope.path(name)));
+        TextClassifier { embedding, hidden, out, dropout, word_dropout, purposes }
     }
 
     /// Another embedding of the same width in place of its own.
@@ -88,6 +97,13 @@ impl<T: Real> TextClassifier<T> {
     /// The logits of texts.
     #[track_caller]
     pub fn forward<'t>(&self, p: &Bound<'t, T>, texts: &Bags) -> Logits<'t, T> {
+        let fewer;
+        let texts = if p.training && self.word_dropout > 0.0 {
+            fewer = texts.drop_ids(self.word_dropout, &mut p.tape.noise(&self.purposes[1]));
+            &fewer
+        } else {
+            texts
+        };
         let embedded = self.embedding.forward(p, &texts.ids);
         let mean = embedded.rows.segment_mean(&texts.lengths);
         let mut h = match &self.hidden {
@@ -98,7 +114,7 @@ impl<T: Real> TextClassifier<T> {
             None => mean,
         };
         if p.training {
-            h = h.dropout(self.dropout, &self.purpose);
+            h = h.dropout(self.dropout, &self.purposes[0]);
         }
         Logits { logits: self.out.forward(p, h), regulariser: embedded.regulariser }
     }

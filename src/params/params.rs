@@ -163,6 +163,13 @@ impl<T: Real> Params<T> {
         self.param(id).trained
     }
 
+    /// The same parameters with elements of their own: what is written to these does not change those.
+    #[must_use]
+    pub fn deep_copy(&self) -> Params<T> {
+        let copy = |param: &Param<T>| Param { value: param.value.deep_copy(), ..param.clone() };
+        Params { params: self.params.iter().map(copy).collect(), seed: self.seed }
+    }
+
     /// The elements, to write to.
     ///
     /// # Panics

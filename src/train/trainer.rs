@@ -336,7 +336,7 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
             self.end_epoch(task, epoch)?;
             on(Event::Epoch(&self.history, &self.params));
             if self.keep_best && self.best().map(|best| best.epoch) == Some(epoch + 1) {
-                self.best = Some(self.params.clone());
+                self.best = Some(self.params.deep_copy());
                 if let Some(folder) = &self.folder
                     && let Err(error) = self.params.save(folder.join(BEST))
                 {

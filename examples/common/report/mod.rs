@@ -3,7 +3,7 @@
 //! [`html`] makes it of plain data, [`Report`]. Pictures are drawn in the colours of the light scheme;
 //! the style sheet changes them in the dark one by what they are drawn with.
 
-mod text;
+pub mod text;
 mod style;
 mod axis;
 mod measure;
@@ -58,6 +58,8 @@ pub struct ModelReport {
     /// How its words use the codewords.
     pub usage: Option<Usage>,
     pub neighbours: Vec<Neighbours>,
+    /// What else a program shows of it: titles, and what stands below them.
+    pub sections: Vec<(String, String)>,
     pub warnings: Vec<String>,
 }
 
@@ -114,6 +116,7 @@ pub fn html(report: &Report) -> String {
     page += &quality::quality(report, &names);
     page += &curves::changes(report, &names);
     page += &codewords::usages(report);
+    page += &sections(report);
     page += &neighbours(report);
     page += &facts(report);
     page += "</main>\n</body>\n</html>\n";
@@ -195,6 +198,27 @@ fn overview(report: &Report) -> String {
         html += &table(&titles, 1..6, &rows);
     }
     html + &warnings(report)
+}
+
+/// The programs' own sections, each with all models.
+fn sections(report: &Report) -> String {
+    let models = || report.models.iter();
+    let mut titles: Vec<&str> = Vec::new();
+    for (title, _) in models().flat_map(|model| &model.sections) {
+        if !titles.contains(&title.as_str()) {
+            titles.push(title);
+        }
+    }
+    let of_title = |&title: &&str| {
+        let mut html = String::new();
+        for model in models() {
+            for (_, part) in model.sections.iter().filter(|(own, _)| own == title) {
+                html += &details(&model.name, html.is_empty(), part);
+            }
+        }
+        section(title, &html)
+    };
+    titles.iter().map(of_title).collect()
 }
 
 fn neighbours(report: &Report) -> String {

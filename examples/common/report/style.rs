@@ -69,6 +69,7 @@ p{margin:.4rem 0;max-width:75ch}
 figure{margin:0;min-width:0}
 figcaption{overflow-wrap:anywhere}
 figcaption p+p,figcaption p+p~p{color:var(--muted);font-size:.9rem}
+.confusion td{background:color-mix(in srgb,var(--s0) var(--shade,0%),transparent)}
 .pair{display:grid;gap:1.5rem 2rem}
 @media(min-width:720px){.pair{grid-template-columns:1fr 1fr}}
 .pair>figure{max-width:600px;display:flex;flex-direction:column}

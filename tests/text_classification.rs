@@ -1,0 +1,216 @@
+//! The example `text_classification` as its users see it: the forms that it reads, what it refuses, and
+//! that what it saves labels as what it trained. `cargo test` builds it.
+
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::{TempDir, tempdir};
+
+/// The program. `cargo test` builds it; a run of these tests alone does not.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let name = format!("text_classification{}", std::env::consts::EXE_SUFFIX);
+    let folder = test.parent().and_then(Path::parent).expect("a folder of builds");
+    let path = folder.join("examples").join(name);
+    assert!(path.is_file(), "no {}: cargo build --all-features --examples", path.display());
+    path
+}
+
+fn run(arguments: &str, paths: &[(&str, &Path)]) -> Output {
+    let mut command = Command::new(program());
+    command.args(["--preset", "tiny", "--threads", "1"]).args(arguments.split_whitespace());
+    for (flag, path) in paths {
+        command.arg(flag).arg(path);
+    }
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn stdout(output: &Output) -> String {
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(output.status.success(), "{out}{err}");
+    out.into_owned()
+}
+
+/// The one line that a refusal prints, less the folder.
+#[track_caller]
+fn refusal(output: &Output, folder: &TempDir) -> String {
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    err.trim().replace(&format!("{}/", folder.path().display()), "")
+}
+
+/// Texts whose label is told by one word, in one of the forms.
+fn texts(count: usize, row: impl Fn(&str, &str) -> String) -> String {
+    (0..count)
+        .map(|i| {
+            let (label, word) = [("cold", "snow"), ("warm", "sun")][i % 2];
+            row(label, &format!("the {word} of day {}", i % 7))
+        })
+        .collect()
+}
+
+fn tabs(label: &str, text: &str) -> String {
+    format!("{label}\t{text}\n")
+}
+
+#[test]
+fn every_form_is_read_alike() {
+    type Row = fn(&str, &str) -> String;
+    let forms: [(&str, Row); 4] = [
+        ("a.tsv", tabs),
+        ("a.txt", |label, text| format!("__label__{label} {text}\n")),
+        ("a.csv", |label, text| format!("\"{label}\",\"{text}\"\n")),
+        ("b.csv", |label, text| {
+            let (title, rest) = text.split_at(4);
+            format!("{label},\"{title}\",{rest}\r\n")
+        }),
+    ];
+    let folder = tempdir().unwrap();
+    let figures = forms.map(|(name, row)| {
+        let path = folder.path().join(name);
+        fs::write(&path, texts(400, row)).unwrap();
+        let out = stdout(&run("--embedding full,vq --epochs 4 --quiet", &[("--data", &path)]));
+        // Times and memory differ.
+        let figures =
+            |line: &str| line.split_whitespace().take(5).map(String::from).collect::<Vec<_>>();
+        out.lines().skip(2).take(2).map(figures).collect::<Vec<_>>()
+    });
+    assert!(figures.iter().all(|own| *own == figures[0]), "{figures:?}");
+    assert_eq!(figures[0][0][1..3], ["100.00%", "100.00%"]);
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_with_its_line() {
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    let plain = |count| texts(count, tabs);
+    let refused = |files: &[(&str, String)]| {
+        let _ = fs::remove_dir_all(&data);
+        fs::create_dir(&data).unwrap();
+        for (name, text) in files {
+            fs::write(data.join(name), text).unwrap();
+        }
+        refusal(&run("--embedding full --epochs 1 --quiet", &[("--data", &data)]), &folder)
+    };
+    for (files, expected) in [
+        (
+            vec![("train.tsv", plain(70) + "cold snow\n")],
+            "error: data/train.tsv: found line 71: no tab in \"cold snow\", expected label<TAB>text",
+        ),
+        (
+            vec![("train.tsv", plain(70) + "\tsnow\n")],
+            "error: data/train.tsv: found line 71: an empty label, expected a label",
+        ),
+        (
+            vec![("train.tsv", plain(70)), ("test.tsv", "mild\tfog\n".into())],
+            "error: data/test.tsv: found line 1: label \"mild\", expected one of the training texts: \
+             cold, warm",
+        ),
+        (
+            vec![(
+                "train.csv",
+                texts(70, |a, b| format!("{a},\"{b}\"\n")) + "cold,\"no end\nof it\n",
+            )],
+            "error: data/train.csv: found line 71: a quoted field that never ends, expected its closing \
+             quote",
+        ),
+        (
+            vec![("train.csv", "cold\n".repeat(70))],
+            "error: data/train.csv: found line 1: one column, \"cold\", expected class,text",
+        ),
+        (
+            vec![("a.tsv", plain(70)), ("b.tsv", plain(70))],
+            "error: data: found no file for train among a.tsv, b.tsv, expected train.tsv, train.csv or \
+             train.txt",
+        ),
+        (
+            vec![("train.tsv", "cold\tsnow\n".repeat(70))],
+            "error: data: found 57 texts of 1 labels to train on, expected texts of at least 2 labels in \
+             every part",
+        ),
+    ] {
+        assert_eq!(refused(&files), expected);
+    }
+    fs::write(data.join("train.tsv"), [&b"a\tb\n"[..], &[0xff], b"\n"].concat()).unwrap();
+    let output = run("--quiet", &[("--data", &data)]);
+    assert_eq!(
+        refusal(&output, &folder),
+        "error: data/train.tsv: found line 2: a byte that is no UTF-8, expected UTF-8 text"
+    );
+    let output = run("--embedding full,int8 --quiet", &[]);
+    assert!(refusal(&output, &folder).ends_with("expected full, sx, vq, random or low-rank"));
+    let output = run("--word-dropout 1 --quiet", &[]);
+    assert_eq!(refusal(&output, &folder), "error: word-dropout = 1: expected 0 to below 1");
+}
+
+#[test]
+fn texts_without_words_blank_lines_and_very_long_texts_work() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("a.tsv");
+    let long = format!("warm\t{}\n", "sun ".repeat(100_000));
+    fs::write(&path, texts(200, tabs) + "cold\t\n\n\nwarm\t   \n" + &long).unwrap();
+    let out = stdout(&run("--embedding sx --epochs 2 --quiet", &[("--data", &path)]));
+    assert!(out.contains("sx"), "{out}");
+}
+
+#[test]
+fn a_small_file_labels_as_what_was_trained_and_is_refused_when_damaged() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("out");
+    let printed = stdout(&run("--max-bytes 60000 --epochs 3 --quiet", &[("--out", &out)]));
+    let file = out.join("classifier.safetensors");
+    assert!(fs::metadata(&file).unwrap().len() <= 60_000, "{printed}");
+    let predict = |file: &Path, input: &str| {
+        let mut command = Command::new(program());
+        command.arg("predict").arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    let labels = stdout(&predict(&file, "w0001 w0002\n\nw2999\n"));
+    assert_eq!(labels.lines().count(), 3);
+    assert!(
+        labels
+            .lines()
+            .all(|label| ["birds", "boats", "bread", "chess", "clouds", "trains"].contains(&label))
+    );
+
+    let whole = fs::read(&file).unwrap();
+    let damaged = folder.path().join("damaged");
+    for length in [0, 10, whole.len() / 2, whole.len() - 1] {
+        fs::write(&damaged, &whole[..length]).unwrap();
+        let message = refusal(&predict(&damaged, "a\n"), &folder);
+        assert!(message.starts_with("error: damaged: found "), "{message}");
+    }
+    let few = run("--max-bytes 5000 --quiet", &[("--out", &out)]);
+    let message = refusal(&few, &folder);
+    assert_eq!(message, "error: max-bytes = 5000: expected enough for the layers and a few words");
+    assert_eq!(fs::read(&file).unwrap(), whole);
+}
+
+#[test]
+fn a_stopped_run_goes_on_to_the_same_figures() {
+    let folder = tempdir().unwrap();
+    let models = |out: &Path| -> Vec<Value> {
+        let text = fs::read_to_string(out.join("result.json")).unwrap();
+        let run: Value = serde_json::from_str(&text).unwrap();
+        let figures = |model: &Value| {
+            ["embedding", "valid_accuracy", "test_accuracy", "table_bytes"]
+                .map(|key| model[key].clone())
+                .into()
+        };
+        run["models"].as_array().unwrap().iter().map(figures).collect()
+    };
+    let [straight, stopped] = ["straight", "stopped"].map(|name| folder.path().join(name));
+    let flags = "--embedding full,sx --quiet --word-dropout 0.3";
+    stdout(&run(&format!("{flags} --epochs 4"), &[("--out", &straight)]));
+    stdout(&run(&format!("{flags} --epochs 2"), &[("--out", &stopped)]));
+    stdout(&run(&format!("{flags} --epochs 4 --resume"), &[("--out", &stopped)]));
+    assert_eq!(models(&straight), models(&stopped));
+    let report = fs::read_to_string(straight.join("report.html")).unwrap();
+    assert!(report.contains("Accuracy over epochs") && report.contains("Labels of the test texts"));
+}
