@@ -32,6 +32,34 @@ use crate::tensor::Tensor;
 #[track_caller]
 pub fn lstm<'t, T: Real>(
     x: Var<'t, T>,
+    state: [Var<'t, T>; 2],
+    weights: [Var<'t, T>; 3],
+) -> [Var<'t, T>; 3] {
+    record(x, None, state, weights)
+}
+
+/// [`lstm`] over sequences of different lengths: after its last step, a sequence keeps its h and c.
+///
+/// What `x` holds after that step does not count and gets no gradient; the last h and c are those of
+/// every sequence's own end.
+///
+/// # Panics
+/// If the shapes do not fit, there are no steps, or there is not one length of at most `steps` for
+/// each sequence of the batch.
+#[track_caller]
+pub fn lstm_of_lengths<'t, T: Real>(
+    x: Var<'t, T>,
+    lengths: &[usize],
+    state: [Var<'t, T>; 2],
+    weights: [Var<'t, T>; 3],
+) -> [Var<'t, T>; 3] {
+    record(x, Some(lengths), state, weights)
+}
+
+#[track_caller]
+fn record<'t, T: Real>(
+    x: Var<'t, T>,
+    lengths: Option<&[usize]>,
     [h0, c0]: [Var<'t, T>; 2],
     [w_ih, w_hh, b]: [Var<'t, T>; 3],
 ) -> [Var<'t, T>; 3] {
@@ -39,6 +67,10 @@ pub fn lstm<'t, T: Real>(
     let pool = &tape.pools().values;
     let sizes = Sizes::new(x, [h0, c0], [w_ih, w_hh, b]);
     let Sizes { steps, batch, inputs, hidden } = sizes;
+    if let Some(lengths) = lengths {
+        let fit = lengths.len() == batch && lengths.iter().all(|&length| length <= steps);
+        assert!(fit, "lstm: lengths {lengths:?} for an input of shape {:?}", x.shape());
+    }
     let (xv, w_ih_v, w_hh_v, bias) = (x.value(), w_ih.value(), w_hh.value(), b.value());
     let mut gates = tape.uninit([steps, batch, 4 * hidden]);
     let weight = Matrix::new(w_ih_v.data(), 4 * hidden, inputs).t();
@@ -61,8 +93,15 @@ pub fn lstm<'t, T: Real>(
             (chunks(c, hidden), chunks(tanh_c, hidden)),
         );
         parallel::for_each(Order::Forward, rows, |row, ((gates, h), (c, tanh_c))| {
-            let c_before = &c_before[row * hidden..][..hidden];
-            lstm::forward(gates, bias.data(), c_before, c, tanh_c, h);
+            let [c_before, h_before] = [c_before, h_before].map(|s| &s[row * hidden..][..hidden]);
+            if lengths.is_some_and(|lengths| t >= lengths[row]) {
+                c.copy_from_slice(c_before);
+                h.copy_from_slice(h_before);
+                gates.fill(T::ZERO);
+                tanh_c.fill(T::ZERO);
+            } else {
+                lstm::forward(gates, bias.data(), c_before, c, tanh_c, h);
+            }
         });
     }
     let [h_last, c_last] = [&h, &c].map(|all| {
@@ -71,7 +110,7 @@ pub fn lstm<'t, T: Real>(
         last
     });
     tape.record(
-        LstmOp { sizes, gates, c, tanh_c },
+        LstmOp { sizes, lengths: lengths.map(Into::into), gates, c, tanh_c },
         &[x, h0, c0, w_ih, w_hh, b],
         [h, h_last, c_last],
     )
@@ -117,6 +156,8 @@ impl Sizes {
 
 struct LstmOp<T: Real> {
     sizes: Sizes,
+    /// Of every sequence of the batch, where they are not all as long as the input.
+    lengths: Option<Box<[usize]>>,
     /// sigma i, sigma f, tanh g, sigma o
     gates: Tensor<T>,
     c: Tensor<T>,
@@ -128,6 +169,7 @@ impl<T: Real> Op<T> for LstmOp<T> {
         //   do = dh tanh(c) o (1 - o)         dc += dh o (1 - tanh(c)^2)
         //   df = dc c_(t-1) f (1 - f)         di = dc g i (1 - i)          dg = dc i (1 - g^2)
         //   dh_(t-1) = W_hh^T (di, df, dg, do)                             dc_(t-1) = dc f
+        // or, of a sequence that has ended, dh_(t-1) = dh, dc_(t-1) = dc and no gradient of the gates;
         // and over all steps: dx = dgates W_ih, dW_ih = dgates^T x, dW_hh = dgates^T h_(t-1),
         // db = sum of dgates.
         let (dgates, dh, dc) = self.through_time(ctx);
@@ -154,6 +196,8 @@ impl<T: Real> LstmOp<T> {
         let (mut dh, mut dc) = (last(1), last(2));
         let recurrent = Packed::new(pool, Matrix::new(w_hh.data(), 4 * hidden, hidden));
         let mut dgates = ctx.uninit([steps, batch, 4 * hidden]);
+        let ended =
+            |t: usize, row: usize| self.lengths.as_ref().is_some_and(|lengths| t >= lengths[row]);
         for t in (0..steps).rev() {
             if let Some(dy) = ctx.output_grad(0) {
                 add(dh.data_mut(), &dy.data()[t * step..][..step]);
@@ -168,11 +212,20 @@ impl<T: Real> LstmOp<T> {
                 let [c_before, tanh_c, dh] =
                     [c_before, tanh_c, dh.data()].map(|x| &x[row * hidden..][..hidden]);
                 let gates = &gates[row * 4 * hidden..][..4 * hidden];
-                lstm::backward(gates, c_before, tanh_c, dh, dc, dgates);
+                if ended(t, row) {
+                    dgates.fill(T::ZERO);
+                } else {
+                    lstm::backward(gates, c_before, tanh_c, dh, dc, dgates);
+                }
             });
             if t > 0 || ctx.needs(1) {
+                if self.lengths.is_some() {
+                    // What has ended keeps its dh: its row of the product is 0.
+                    let rows = dh.data_mut().chunks_exact_mut(hidden).enumerate();
+                    rows.filter(|(row, _)| !ended(t, *row)).for_each(|(_, dh)| dh.fill(T::ZERO));
+                }
                 let dgates = Matrix::new(dgates, batch, 4 * hidden);
-                recurrent.multiply(pool, dgates, dh.data_mut(), false);
+                recurrent.multiply(pool, dgates, dh.data_mut(), self.lengths.is_some());
             }
         }
         (dgates, dh, dc)
@@ -244,7 +297,20 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
     use crate::strategies::{Case, tensor};
     use proptest::prelude::*;
 
-    vec![Case::new(
+    let sequences =
+        (1..4_usize, 1..4_usize, 1..3_usize, 1..4_usize).prop_flat_map(|(t, b, i, h)| {
+            let weights =
+                [tensor([4 * h, i]).boxed(), tensor([4 * h, h]).boxed(), tensor([4 * h]).boxed()];
+            let lengths = proptest::collection::vec(0..=t, b);
+            (tensor([t, b, i]), lengths, [tensor([b, h]), tensor([b, h])], weights)
+        });
+    let of_lengths = Case::new("lstm of lengths", sequences, |(x, lengths, [h, c], [w, u, b])| {
+        gradcheck([x, h, c, w, u, b], |[x, h, c, w, u, b]| {
+            let [all, h, c] = lstm_of_lengths(x, &lengths, [h, c], [w, u, b]);
+            all.sum_axis(0) * h + c
+        })
+    });
+    let lstm = Case::new(
         "lstm",
         (1..4_usize, 1..3_usize, 1..4_usize, 1..4_usize).prop_flat_map(|(t, b, i, h)| {
             let weights =
@@ -257,13 +323,59 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
                 all.sum_axis(0) * h + c
             })
         },
-    )]
+    );
+    vec![lstm, of_lengths]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tape::Tape;
+
+    #[test]
+    fn a_sequence_of_its_own_length_ends_as_it_would_alone() {
+        let tape = Tape::new();
+        let (t, b, i, h) = (4, 3, 2, 5);
+        let leaf = |shape: &[usize], k: f64| {
+            tape.leaf(Tensor::from_fn(shape, |i| ((i as f64 + 1.0) * k).sin() * 0.5))
+        };
+        let (x, lengths) = (leaf(&[t, b, i], 0.7), [2, 4, 0]);
+        let state = [leaf(&[b, h], 0.3), leaf(&[b, h], 0.9)];
+        let weights = [leaf(&[4 * h, i], 1.1), leaf(&[4 * h, h], 1.7), leaf(&[4 * h], 0.2)];
+        let [all, last_h, last_c] = lstm_of_lengths(x, &lengths, state, weights);
+        let mut outputs = vec![];
+        let mut alone = vec![];
+        for (row, &length) in lengths.iter().enumerate() {
+            let [h_own, c_own] = if length == 0 {
+                state.map(|s| s.slice(0, row..row + 1))
+            } else {
+                let x = x.slice(0, 0..length).slice(1, row..row + 1);
+                let [_, h, c] = lstm(x, state.map(|s| s.slice(0, row..row + 1)), weights);
+                [h, c]
+            };
+            for (found, own) in [(last_h, h_own), (last_c, c_own)] {
+                assert_eq!(found.slice(0, row..row + 1).value(), own.value(), "row {row}");
+            }
+            let end = all.slice(0, t - 1..t).slice(1, row..row + 1);
+            assert_eq!(end.value().data(), h_own.value().data(), "row {row}");
+            outputs.extend([last_h, last_c].map(|s| s.slice(0, row..row + 1)));
+            alone.extend([h_own, c_own]);
+        }
+        let seeds = |outputs: &[Var<'_, f64>]| {
+            let seed = |y: &Var<'_, f64>| Tensor::from_fn(y.shape(), |i| (i as f64).cos());
+            let seeds: Vec<_> = outputs.iter().map(|y| (*y, seed(y))).collect();
+            tape.backward_from(&seeds).unwrap()
+        };
+        let (grads, expected) = (seeds(&outputs), seeds(&alone));
+        for input in [x].into_iter().chain(state).chain(weights) {
+            let (found, expected) = (grads.dense(input), expected.dense(input));
+            let pairs = found.data().iter().zip(expected.data());
+            assert!(
+                pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-12),
+                "{found:?} {expected:?}"
+            );
+        }
+    }
 
     #[test]
     fn the_fused_op_equals_its_composition() {

@@ -1,6 +1,6 @@
 //! LSTM layers on top of each other, and what they remember.
 
-use super::lstm::lstm;
+use super::lstm::{lstm, lstm_of_lengths};
 use crate::init::Init;
 use crate::params::{ParamId, Scope};
 use crate::real::Real;
@@ -134,22 +134,34 @@ impl Lstm {
     /// If there are no inputs, units or layers, or more than 2^31, or the scope has parameters of
     /// these names already.
     #[track_caller]
-    pub fn new<T: Real>(
+    pub fn new<T: Real>(scope: Scope<'_, T>, inputs: usize, hidden: usize, layers: usize) -> Lstm {
+        Lstm::with_forget_bias(scope, inputs, hidden, layers, 0.0)
+    }
+
+    /// [`new`](Self::new) where the biases of the forget gates start at another number; 1 is usual.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    #[track_caller]
+    pub fn with_forget_bias<T: Real>(
         mut scope: Scope<'_, T>,
         inputs: usize,
         hidden: usize,
         layers: usize,
+        forget_bias: f64,
     ) -> Lstm {
         for (name, n) in [("inputs", inputs), ("hidden units", hidden), ("layers", layers)] {
             assert!((1..=1 << 31).contains(&n), "lstm: {n} {name}: expected 1 to 2^31");
         }
         let init = Init::Uniform(1.0 / (hidden as f64).sqrt());
+        let of_forget_gate = |i: usize| (hidden..2 * hidden).contains(&i);
+        let bias = |i: usize| T::from_f64(if of_forget_gate(i) { forget_bias } else { 0.0 });
         let (mut added, mut width) = (Vec::new(), inputs);
         for layer in 0..layers {
             added.push([
                 scope.weight(&format!("weight_ih_l{layer}"), [4 * hidden, width], init),
                 scope.weight(&format!("weight_hh_l{layer}"), [4 * hidden, hidden], init),
-                scope.add(&format!("bias_l{layer}"), Tensor::zeros([4 * hidden])),
+                scope.add(&format!("bias_l{layer}"), Tensor::from_fn([4 * hidden], bias)),
             ]);
             width = hidden;
         }
@@ -183,7 +195,34 @@ impl Lstm {
     pub fn forward<'t, T: Real>(
         &self,
         p: &Bound<'t, T>,
+        x: Var<'t, T>,
+        state: &LstmVars<'t, T>,
+    ) -> (Var<'t, T>, LstmVars<'t, T>) {
+        self.through(p, x, None, state)
+    }
+
+    /// [`forward`](Self::forward) over sequences of different lengths, each of which keeps its state from
+    /// its own end on.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward), or if there is not one length of at most `steps` for each sequence.
+    #[track_caller]
+    pub fn forward_of_lengths<'t, T: Real>(
+        &self,
+        p: &Bound<'t, T>,
+        x: Var<'t, T>,
+        lengths: &[usize],
+        state: &LstmVars<'t, T>,
+    ) -> (Var<'t, T>, LstmVars<'t, T>) {
+        self.through(p, x, Some(lengths), state)
+    }
+
+    #[track_caller]
+    fn through<'t, T: Real>(
+        &self,
+        p: &Bound<'t, T>,
         mut x: Var<'t, T>,
+        lengths: Option<&[usize]>,
         state: &LstmVars<'t, T>,
     ) -> (Var<'t, T>, LstmVars<'t, T>) {
         assert_eq!(
@@ -192,11 +231,15 @@ impl Lstm {
             "lstm: layers of the model, and of the state"
         );
         let mut after = Vec::with_capacity(self.layers.len());
-        for (i, &[w_ih, w_hh, bias]) in self.layers.iter().enumerate() {
+        for (i, &weights) in self.layers.iter().enumerate() {
             if p.training {
                 x = x.dropout(self.dropout, &self.purposes[i]);
             }
-            let [all, h, c] = lstm(x, state.layers[i], [p[w_ih], p[w_hh], p[bias]]);
+            let (state, weights) = (state.layers[i], weights.map(|id| p[id]));
+            let [all, h, c] = match lengths {
+                None => lstm(x, state, weights),
+                Some(lengths) => lstm_of_lengths(x, lengths, state, weights),
+            };
             after.push([h, c]);
             x = all;
         }

@@ -1,4 +1,5 @@
-//! Layers and models: linear, batch normalisation, LSTM; a language model and a classifier of texts.
+//! Layers and models: linear, batch normalisation, LSTM; a language model, a
+//! classifier of texts, a translator.
 
 mod linear;
 mod batch_norm;
@@ -6,13 +7,15 @@ mod lstm;
 mod lstm_layers;
 mod language_model;
 mod text_classifier;
+mod translator;
 
 pub use batch_norm::BatchNorm;
 pub use language_model::{LanguageModel, LanguageModelConfig, Pass};
 pub use linear::Linear;
-pub use lstm::{lstm, lstm_composed};
+pub use lstm::{lstm, lstm_composed, lstm_of_lengths};
 pub use lstm_layers::{Lstm, LstmState, LstmVars};
 pub use text_classifier::{Logits, TextClassifier, TextClassifierConfig};
+pub use translator::{Translated, Translation, Translator, TranslatorConfig};
 
 /// The gradient checks of the ops in this folder.
 #[cfg(feature = "proptest")]

@@ -15,6 +15,7 @@
 //! | `segment_mean` | `segment_mean`: means of rows, of sequences of different lengths |
 //! | `softmax` | `softmax`, `masked_softmax`, `log_softmax` |
 //! | `cross_entropy` | `cross_entropy`, `linear_cross_entropy` |
+//! | `attention` | `attend` |
 //! | `batch_norm` | `batch_norm`, `normalize` |
 //! | `layer_norm` | `layer_norm` |
 //! | `unit_rows` | `unit_rows` |
@@ -46,6 +47,7 @@ mod rows;
 mod segment_mean;
 mod softmax;
 mod cross_entropy;
+mod attention;
 mod batch_norm;
 mod layer_norm;
 mod unit_rows;
@@ -74,6 +76,7 @@ pub fn cases() -> Vec<crate::strategies::Case> {
         segment_mean::cases(),
         softmax::cases(),
         cross_entropy::cases(),
+        attention::cases(),
         batch_norm::cases(),
         layer_norm::cases(),
         unit_rows::cases(),
