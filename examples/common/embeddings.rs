@@ -16,6 +16,14 @@ pub type Compress = Rc<dyn Fn(&Params<f32>) -> dpq::Result<Compact>>;
 /// Takes the rows out of the trained parameters.
 pub type Rows = Rc<dyn Fn(&Params<f32>) -> Tensor<f32>>;
 
+/// A table of a model, and the scope that its parameters are in.
+#[derive(Clone)]
+pub struct Named {
+    pub name: &'static str,
+    pub vocabulary: usize,
+    pub table: Table,
+}
+
 /// What a trained embedding comes to.
 #[derive(Clone)]
 pub enum Table {
@@ -25,29 +33,34 @@ pub enum Table {
     Compact(Compress),
 }
 
-/// An embedding of this kind under `embedding`, and its table.
+/// An embedding of this kind under a name, and its table.
 ///
 /// # Errors
 /// If the settings do not fit the vocabulary.
 pub fn embedding(
     kind: Kind,
     params: &mut Params<f32>,
+    name: &'static str,
     init: Init,
     vocabulary: usize,
+    padding: Option<u32>,
     settings: &Settings,
-) -> Result<(Box<dyn Embedding<f32>>, Table)> {
+) -> Result<(Box<dyn Embedding<f32>>, Named)> {
     let &Settings { width, sx, vq, .. } = settings;
-    let scope = params.scope("embedding").init(init);
-    Ok(match kind {
+    let scope = params.scope(name).init(init);
+    let (embedding, table): (Box<dyn Embedding<f32>>, Table) = match kind {
         Kind::Sx | Kind::Vq => {
             let config = if kind == Kind::Vq { vq } else { sx };
-            let embedding = DpqEmbedding::new(scope, vocabulary, width, config)?;
+            let mut embedding = DpqEmbedding::new(scope, vocabulary, width, config)?;
             if settings.kmeans_start {
                 let kmeans = KMeans { seed: settings.seed, ..KMeans::default() };
                 embedding.start_by_kmeans(params, &kmeans)?;
             }
             let compress = embedding.clone();
             let compress: Compress = Rc::new(move |params| compress.to_compact(params));
+            if let Some(id) = padding {
+                embedding = embedding.padding(id);
+            }
             (Box::new(embedding), Table::Compact(compress))
         }
         Kind::Random => {
@@ -68,13 +81,17 @@ pub fn embedding(
             (Box::new(embedding), Table::Rows(Rc::new(rows), bytes))
         }
         _ => {
-            let embedding = FullEmbedding::new(scope, vocabulary, width);
+            let mut embedding = FullEmbedding::new(scope, vocabulary, width);
             let table = embedding.table();
             let rows = move |params: &Params<f32>| params.get(table).clone();
             let bytes = size_of::<f32>() * vocabulary * width;
+            if let Some(id) = padding {
+                embedding = embedding.padding(id);
+            }
             (Box::new(embedding), Table::Rows(Rc::new(rows), bytes))
         }
-    })
+    };
+    Ok((embedding, Named { name, vocabulary, table }))
 }
 
 /// The rank of low-rank: the one asked for, or that of as many bytes as sx has.

@@ -3,7 +3,7 @@
 //! A program says what it trains by an [`Experiment`]; the loop around it is the library's.
 
 use super::arguments::{Kind, Settings};
-use super::embeddings::{Compact, Table, compare_rows, parameter_bytes};
+use super::embeddings::{Compact, Named, Table, compare_rows, parameter_bytes};
 use super::progress::{Faults, Progress, tell};
 use super::report::Report;
 use super::results::{self, Epoch, Model, Run, Yardstick};
@@ -77,8 +77,8 @@ pub trait Experiment: Sync {
     /// Whether the parameters of the best epoch are tested, and not those of the last.
     fn tests_best(&self) -> bool;
 
-    /// The embedding of a model.
-    fn embedding<'a>(&self, task: &'a Self::Task) -> &'a dyn Embedding<f32>;
+    /// The embedding of a model that has a table of this name.
+    fn embedding<'a>(&self, task: &'a Self::Task, name: &str) -> &'a dyn Embedding<f32>;
 
     /// The measure on the test data.
     ///
@@ -86,7 +86,7 @@ pub trait Experiment: Sync {
     /// If it is not finite.
     fn test(&self, task: &mut Self::Task, params: &Params<f32>) -> Result<f64>;
 
-    /// The same with the exported table in place of the embedding: it must be the same figure.
+    /// The same with exported tables, by name, in place of their embeddings: it must be the same figure.
     ///
     /// # Errors
     /// If it is not finite.
@@ -94,7 +94,7 @@ pub trait Experiment: Sync {
         &self,
         task: &mut Self::Task,
         params: &Params<f32>,
-        table: Compact,
+        tables: Vec<(&'static str, Compact)>,
     ) -> Result<f64>;
 
     /// What else the report shows of a tested model: titles, and HTML to stand below them.
@@ -105,7 +105,7 @@ pub trait Experiment: Sync {
         Ok(Vec::new())
     }
 
-    /// What else is to be done with a trained model.
+    /// What else is to be done with a trained model, whose embeddings are by now its exported tables.
     ///
     /// # Errors
     /// Whatever goes wrong; the run goes on.
@@ -113,6 +113,7 @@ pub trait Experiment: Sync {
         &self,
         _kind: Kind,
         _task: Self::Task,
+        _tables: &[Named],
         _params: Params<f32>,
     ) -> Result<Option<Self::Trained>> {
         Ok(None)
@@ -136,7 +137,8 @@ pub trait Experiment: Sync {
 pub struct Begun<K, O> {
     pub params: Params<f32>,
     pub task: K,
-    pub table: Table,
+    /// Those that are compared; the first is the one that is watched.
+    pub tables: Vec<Named>,
     pub optimizer: O,
 }
 
@@ -284,8 +286,9 @@ fn train<E: Experiment>(
     let start = Instant::now();
     let (settings, measure) = (experiment.settings(), experiment.report().measure);
     let (name, Outputs { progress, faults, folder, mut watch }) = (kind.name(), outputs);
-    let Begun { params, task, table, optimizer } = experiment.begin(kind)?;
-    let mut task = Watched::new(task, table.clone(), &params)?;
+    let Begun { params, task, tables, optimizer } = experiment.begin(kind)?;
+    let mut task = Watched::new(task, tables[0].clone(), &params)?;
+    let table = &tables[0].table;
     let (silent, steps, tokens) = (task.silent(), task.steps(), experiment.tokens());
 
     let mut trainer =
@@ -308,11 +311,15 @@ fn train<E: Experiment>(
         }
     }
 
-    let vocabulary = experiment.words().len();
-    let full_bytes = size_of::<f32>() * vocabulary * settings.width;
+    let words: usize = tables.iter().map(|table| table.vocabulary).sum();
+    let full_bytes = size_of::<f32>() * words * settings.width;
+    let bytes_of = |Named { vocabulary, table, .. }: &Named| match table {
+        Table::Rows(_, bytes) => *bytes,
+        Table::Compact(_) => settings.sx.compact_bits(*vocabulary, settings.width).div_ceil(8),
+    };
+    let bytes = tables.iter().map(bytes_of).sum();
     if let Some(watch) = &mut watch {
-        let bits = settings.sx.compact_bits(vocabulary, settings.width);
-        watch.begin(name, if let Table::Rows(_, bytes) = table { bytes } else { bits.div_ceil(8) });
+        watch.begin(name, bytes);
     }
     let describe = |epochs: &[dpq::train::Epoch]| -> Vec<Epoch> {
         epochs.iter().map(|epoch| Epoch::of(measure, epoch, steps, tokens)).collect()
@@ -342,7 +349,7 @@ fn train<E: Experiment>(
                 faults.note(results::write_epochs(folder, measure, &metrics));
             }
             if let Some(watch) = &mut watch {
-                faults.note(show(watch, &metrics, &table, params, &silent));
+                faults.note(show(watch, &metrics, table, params, &silent));
             }
         }
         Event::NotSaved(error) => {
@@ -372,21 +379,14 @@ fn train<E: Experiment>(
     let mut task = task.task;
     let test = experiment.test(&mut task, &params)?;
     if let Some(watch) = watch {
-        faults.note(show(watch, &metrics, &table, &params, &silent));
+        faults.note(show(watch, &metrics, table, &params, &silent));
         let sections = faults.note(experiment.sections(&task, &params)).unwrap_or_default();
         faults.note(watch.finish(test, sections));
     }
-    let bytes = match table {
-        Table::Rows(_, bytes) => bytes,
-        Table::Compact(compress) => {
-            let compact = compress(&params)?;
-            let bytes = compact.bytes();
-            let same = export(experiment, compact, folder.as_deref(), &mut task, &params, test);
-            faults.note(same.map_err(|error| format!("{name}: {error}")));
-            bytes
-        }
-    };
-    let trained = experiment.finish(kind, task, params).map_err(|error| format!("{name}: {error}"));
+    let same = export(experiment, &tables, folder.as_deref(), &mut task, &params, test);
+    faults.note(same.map_err(|error| format!("{name}: {error}")));
+    let trained =
+        experiment.finish(kind, task, &tables, params).map_err(|error| format!("{name}: {error}"));
     let trained = faults.note(trained).flatten();
     let seconds: f64 = metrics.iter().map(|epoch| epoch.training_seconds).sum();
     let model = Model {
@@ -423,25 +423,35 @@ fn show(
     watch.update(epochs, &compact.lookup(&all)?, Some(compact.codes()), silent)
 }
 
-/// Saves the compact table (in memory where there is no `--out`) and reads it back: its rows must be the
-/// model's own, and the measure that it gives the one that the model gave.
+/// Saves the compact tables (in memory where there is no `--out`) and reads them back: their rows must be
+/// the model's own, and the measure that they give the one that the model gave.
 fn export<E: Experiment>(
     experiment: &E,
-    compact: Compact,
+    tables: &[Named],
     folder: Option<&Path>,
     task: &mut E::Task,
     params: &Params<f32>,
     test: f64,
 ) -> Result<()> {
-    let reread = match folder {
-        Some(folder) => {
-            let path = folder.join(output::TABLE);
-            compact.save(&path)?;
-            Compact::load(&path)?
-        }
-        None => Compact::from_bytes(&compact.to_bytes())?,
-    };
-    compare_rows(experiment.embedding(task), params, &reread)?;
+    let mut reread = Vec::new();
+    for (i, Named { name, table, .. }) in tables.iter().enumerate() {
+        let Table::Compact(compress) = table else { continue };
+        let compact = compress(params)?;
+        let read = match folder {
+            Some(folder) => {
+                let other = || format!("embedding.{name}.safetensors");
+                let path = folder.join(if i == 0 { output::TABLE.into() } else { other() });
+                compact.save(&path)?;
+                Compact::load(&path)?
+            }
+            None => Compact::from_bytes(&compact.to_bytes())?,
+        };
+        compare_rows(experiment.embedding(task, name), params, &read)?;
+        reread.push((*name, read));
+    }
+    if reread.is_empty() {
+        return Ok(());
+    }
     let exported = experiment.test_exported(task, params, reread)?;
     if exported.to_bits() == test.to_bits() {
         return Ok(());

@@ -1,7 +1,7 @@
 //! A task whose codes and codebooks are watched while it is trained.
 
 use super::Result;
-use super::embeddings::Table;
+use super::embeddings::{Named, Table};
 use dpq::pq::{CodebookWatch, SilentCodebooks, Usage};
 use dpq::train::Task;
 use dpq::{Bound, CodeTable, Error, Grads, ParamId, Params, Tape, Tensor, Var};
@@ -15,7 +15,7 @@ pub const CODES_CHANGED: &str = "codes_changed";
 /// Codebooks that the last epoch did not train, for who watches.
 pub type Silent = Rc<RefCell<Vec<SilentCodebooks>>>;
 
-/// A task, and what is known of its embedding.
+/// A task, and what is known of its first embedding.
 pub struct Watched<K> {
     pub task: K,
     table: Table,
@@ -28,12 +28,12 @@ pub struct Watched<K> {
 impl<K: Task<f32>> Watched<K> {
     /// # Errors
     /// If the start values have no codes.
-    pub fn new(task: K, table: Table, params: &Params<f32>) -> Result<Self> {
+    pub fn new(task: K, Named { name, table, .. }: Named, params: &Params<f32>) -> Result<Self> {
         let codes = match &table {
             Table::Compact(compress) => Some(compress(params)?.codes().clone()),
             Table::Rows(..) => None,
         };
-        let books = ["embedding.keys", "embedding.values"].map(|name| params.find(name));
+        let books = ["keys", "values"].map(|book| params.find(&format!("{name}.{book}")));
         let books: Vec<ParamId> = books.into_iter().flatten().collect();
         let codebooks = CodebookWatch::new(params, &books);
         Ok(Watched { task, table, codes, codebooks, silent: Silent::default() })

@@ -13,7 +13,7 @@ mod text;
 use arguments::{Arguments, Sizes};
 use clap::Parser;
 use common::arguments::{Kind, Settings};
-use common::embeddings::{Compact, embedding};
+use common::embeddings::{Compact, Named, embedding};
 use common::progress::{Progress, thousands};
 use common::report::{Measure, Report};
 use common::results::{Model, Yardstick};
@@ -216,13 +216,14 @@ impl Experiment for LanguageModels {
     fn begin(&self, kind: Kind) -> Result<Begun<Training, Sgd<f32>>> {
         let mut params = Params::seeded(self.settings.seed);
         let (init, words) = (Init::Uniform(self.sizes.init), self.text.words.len());
-        let (embedding, table) = embedding(kind, &mut params, init, words, &self.settings)?;
+        let (embedding, table) =
+            embedding(kind, &mut params, "embedding", init, words, None, &self.settings)?;
         let task = self.training(&mut params, embedding);
         // A single number that all tokens pull at would soon be out of its range.
         let slow = Group { learning_rate: 0.01, ..Group::default() };
         let optimizer = Sgd::new(self.sizes.schedule.learning_rate(0))
             .group(|name| name.ends_with(".temperature"), slow);
-        Ok(Begun { params, task, table, optimizer })
+        Ok(Begun { params, task, tables: vec![table], optimizer })
     }
 
     fn trainer<'a>(&'a self, trainer: Trainer<'a, f32, Sgd<f32>>) -> Trainer<'a, f32, Sgd<f32>> {
@@ -233,7 +234,7 @@ impl Experiment for LanguageModels {
         false
     }
 
-    fn embedding<'a>(&self, task: &'a Training) -> &'a dyn Embedding<f32> {
+    fn embedding<'a>(&self, task: &'a Training, _: &str) -> &'a dyn Embedding<f32> {
         task.model.embedding()
     }
 
@@ -245,13 +246,21 @@ impl Experiment for LanguageModels {
         &self,
         task: &mut Training,
         params: &Params<f32>,
-        table: Compact,
+        tables: Vec<(&'static str, Compact)>,
     ) -> Result<f64> {
-        task.model.replace_embedding(Box::new(table));
+        for (_, table) in tables {
+            task.model.replace_embedding(Box::new(table));
+        }
         self.test(task, params)
     }
 
-    fn finish(&self, kind: Kind, task: Training, params: Params<f32>) -> Result<Option<Trained>> {
+    fn finish(
+        &self,
+        kind: Kind,
+        task: Training,
+        _: &[Named],
+        params: Params<f32>,
+    ) -> Result<Option<Trained>> {
         Ok((kind == Kind::Full).then_some(Trained { params, model: task.model }))
     }
 

@@ -317,7 +317,8 @@ impl Experiment for Classifiers {
     fn begin(&self, kind: Kind) -> Result<Begun<Training, Adam<f32>>> {
         let mut params = Params::seeded(self.settings.seed);
         let (features, settings) = (self.data.features.len(), &self.settings);
-        let (embedding, table) = embedding(kind, &mut params, Init::Glorot, features, settings)?;
+        let (embedding, table) =
+            embedding(kind, &mut params, "embedding", Init::Glorot, features, None, settings)?;
         let (dropout, word_dropout) = (self.sizes.dropout, self.word_dropout());
         let classes = self.data.labels.len();
         let config = TextClassifierConfig { classes, hidden: true, dropout, word_dropout };
@@ -328,7 +329,7 @@ impl Experiment for Classifiers {
         let slow = Group { learning_rate: 0.01, ..Group::default() };
         let optimizer =
             Adam::new(self.sizes.learning_rate).group(|name| name.ends_with(".temperature"), slow);
-        Ok(Begun { params, task, table, optimizer })
+        Ok(Begun { params, task, tables: vec![table], optimizer })
     }
 
     fn trainer<'a>(&'a self, trainer: Trainer<'a, f32, Adam<f32>>) -> Trainer<'a, f32, Adam<f32>> {
@@ -339,7 +340,7 @@ impl Experiment for Classifiers {
         true
     }
 
-    fn embedding<'a>(&self, task: &'a Training) -> &'a dyn Embedding<f32> {
+    fn embedding<'a>(&self, task: &'a Training, _: &str) -> &'a dyn Embedding<f32> {
         task.model.embedding()
     }
 
@@ -351,10 +352,12 @@ impl Experiment for Classifiers {
         &self,
         task: &mut Training,
         params: &Params<f32>,
-        table: Compact,
+        tables: Vec<(&'static str, Compact)>,
     ) -> Result<f64> {
         let own = task.classify(&mut Tape::new(), params, &self.data.test)?;
-        task.model.replace_embedding(Box::new(table));
+        for (_, table) in tables {
+            task.model.replace_embedding(Box::new(table));
+        }
         let found = task.classify(&mut Tape::new(), params, &self.data.test)?;
         if let Some(i) = (0..own.len()).find(|&i| own[i] != found[i]) {
             let label = |class: u32| &self.data.labels[class as usize];

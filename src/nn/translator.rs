@@ -229,7 +229,7 @@ impl<T: Real> Translator<T> {
             let step = |i: usize| {
                 if by_sentence { (i % steps, i / steps) } else { (i / batch, i % batch) }
             };
-            (0..count).map(|i| step(i)).map(|(s, b)| place(s, b)).collect()
+            (0..count).map(step).map(|(s, b)| place(s, b)).collect()
         };
         let width = self.source.width();
         let read = |lstm: &Lstm, rows: Var<'t, T>, place: &dyn Fn(usize, usize) -> u32| {

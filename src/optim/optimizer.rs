@@ -60,6 +60,20 @@ pub trait Optimizer<T: Real> {
     }
 }
 
+impl<T: Real, O: Optimizer<T> + ?Sized> Optimizer<T> for Box<O> {
+    fn step(&mut self, params: &mut Params<T>, grads: &Grads<T>) -> Result<()> {
+        (**self).step(params, grads)
+    }
+
+    fn set_learning_rate(&mut self, rate: f64) {
+        (**self).set_learning_rate(rate);
+    }
+
+    fn state(&mut self, params: &Params<T>) -> Option<&mut Params<T>> {
+        (**self).state(params)
+    }
+}
+
 /// What bounds the running averages of gradients that an optimiser remembers, without looking at all of
 /// them at every step.
 pub(super) struct Memory {

@@ -11,7 +11,7 @@ pub struct Epoch {
     pub epoch: usize,
     /// The mean over its steps of the number that [`Task::loss`](super::Task::loss) returned.
     pub train: f64,
-    /// The learning rate.
+    /// The learning rate, of its last step.
     pub learning_rate: f64,
     /// Seconds of its steps, validation and saving left out; over all interrupted parts.
     pub seconds: f64,

@@ -31,6 +31,7 @@ pub struct Trainer<'a, T: Real, O> {
     epochs: usize,
     clip: Option<f64>,
     schedule: Option<Box<dyn Fn(usize) -> f64 + 'a>>,
+    schedule_by_step: Option<Box<dyn Fn(usize) -> f64 + 'a>>,
     folder: Option<PathBuf>,
     save_every: Duration,
     settings: Vec<(String, String)>,
@@ -61,6 +62,7 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
             epochs: 1,
             clip: None,
             schedule: None,
+            schedule_by_step: None,
             folder: None,
             save_every: Duration::from_secs(300),
             settings: Vec::new(),
@@ -99,6 +101,12 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
     #[must_use]
     pub fn schedule(self, learning_rate: impl Fn(usize) -> f64 + 'a) -> Self {
         Trainer { schedule: Some(Box::new(learning_rate)), ..self }
+    }
+
+    /// The learning rate of every step of all epochs, counted from 0, in place of that of its epoch.
+    #[must_use]
+    pub fn schedule_by_step(self, learning_rate: impl Fn(usize) -> f64 + 'a) -> Self {
+        Trainer { schedule_by_step: Some(Box::new(learning_rate)), ..self }
     }
 
     /// Keeps checkpoints in a folder, which must exist: one at the start, one every so often, one at the
@@ -362,6 +370,9 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         let began = Instant::now();
         let number = epoch * task.steps() + self.step;
         self.tape.set_noise(self.params.seed(), number as u64);
+        if let Some(schedule) = &self.schedule_by_step {
+            self.optimizer.set_learning_rate(schedule(number));
+        }
         match self.try_step(task, epoch) {
             Ok(figure) => self.sum += figure,
             Err(error) => return Err(self.failed(epoch, self.step + 1, error)),
@@ -391,10 +402,13 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
             Ok(figures) => figures,
             Err(error) => return Err(self.failed(epoch, self.step, error)),
         };
+        let last = (epoch + 1) * self.step - 1;
+        let by_step = self.schedule_by_step.as_ref().map(|schedule| schedule(last));
+        let by_epoch = || self.schedule.as_ref().map(|schedule| schedule(epoch));
         self.history.push(Epoch {
             epoch: epoch + 1,
             train: self.sum / self.step as f64,
-            learning_rate: self.schedule.as_ref().map_or(f64::NAN, |schedule| schedule(epoch)),
+            learning_rate: by_step.or_else(by_epoch).unwrap_or(f64::NAN),
             seconds: self.seconds,
             figures,
         });
