@@ -55,7 +55,7 @@
 //! 15. [`embedding`]: the trait, the full table, and two simpler ways to make it small
 //! 16. [`mod@pq`]: differentiable product quantization
 //! 17. [`data`]: vocabularies, corpora, batches, a built-in language
-//! 18. [`nn`]: linear and LSTM layers, language model
+//! 18. [`nn`]: linear and LSTM layers, language model, classifier, translator
 //! 19. [`optim`]: gradient descent and schedules
 //! 20. [`reconstruct`]: codes learnt from a finished table
 //! 21. `train` (feature `io`): a training loop with checkpoints, for models of one's own

@@ -1,7 +1,7 @@
 //! A translator: bidirectional LSTM encoder, LSTM decoder with attention (Luong et al. 2015).
 
 use super::linear::Linear;
-use super::lstm_layers::{Lstm, LstmVars};
+use super::lstm_layers::{Lstm, LstmState, LstmVars};
 use crate::embedding::Embedding;
 use crate::error::Result;
 use crate::init::Init;
@@ -299,22 +299,31 @@ impl<T: Real> Translator<T> {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
-        tape.value(params, |p| self.search(p, sources, beam))
+        self.search(tape, params, sources, beam)
     }
 
-    fn search(&self, p: &Bound<'_, T>, sources: &[&[u32]], beam: usize) -> Vec<Translation> {
+    /// Every step is a pass of its own, so that memory does not grow with the sentences.
+    fn search(
+        &self,
+        tape: &mut Tape<T>,
+        params: &Params<T>,
+        sources: &[&[u32]],
+        beam: usize,
+    ) -> Result<Vec<Translation>> {
         let longest = sources.iter().map(|source| source.len()).max().expect("sources");
-        let Encoded { keys, memories, lengths, decoder, .. } = self.encode(p, sources);
         // Every sentence has `beam` rows, the first of which begins.
         let rows: Vec<u32> =
             (0..sources.len()).flat_map(|b| std::iter::repeat_n(b as u32, beam)).collect();
-        let [keys, memories] = [keys, memories].map(|x| {
-            let shape = x.shape();
-            let flat = x.reshape([shape[0], shape.elements() / shape[0]]).gather_rows(&rows);
-            flat.reshape([rows.len(), shape[1], shape[2]])
-        });
-        let lengths: Vec<usize> = rows.iter().map(|&b| lengths[b as usize]).collect();
-        let mut decoder = decoder.rows(&rows);
+        let lengths: Vec<usize> = rows.iter().map(|&b| sources[b as usize].len()).collect();
+        let (keys, memories, mut state) = tape.value(params, |p| {
+            let Encoded { keys, memories, decoder, .. } = self.encode(p, sources);
+            let [keys, memories] = [keys, memories].map(|x| {
+                let shape = x.shape();
+                let flat = x.reshape([shape[0], shape.elements() / shape[0]]).gather_rows(&rows);
+                flat.reshape([rows.len(), shape[1], shape[2]]).value()
+            });
+            (keys, memories, decoder.rows(&rows).detach())
+        })?;
         let begin = |i: usize| Hypothesis {
             words: Vec::new(),
             attention: Vec::new(),
@@ -328,10 +337,15 @@ impl<T: Real> Translator<T> {
                 false => hypothesis.words.last().copied().unwrap_or(self.config.start),
             };
             let ids: Vec<u32> = all.iter().map(last).collect();
-            let words = self.target.forward(p, &ids).rows;
-            let (after, weights) = self.step(p, (keys, memories, &lengths), t, words, &decoder);
-            let logits = after.attention.matmul(p[self.out]).log_softmax().value();
-            let (weights, mut chosen) = (weights.value(), Vec::with_capacity(all.len()));
+            let (after, logits, weights) = tape.value(params, |p| {
+                let words = self.target.forward(p, &ids).rows;
+                let [keys, memories] = [&keys, &memories].map(|x| p.tape.constant(x.clone()));
+                let before = state.on(p.tape);
+                let (after, weights) = self.step(p, (keys, memories, &lengths), t, words, &before);
+                let logits = after.attention.matmul(p[self.out]).log_softmax();
+                (after.detach(), logits.value(), weights.value())
+            })?;
+            let mut chosen = Vec::with_capacity(all.len());
             let mut next = Vec::with_capacity(all.len());
             for (b, own) in all.chunks(beam).enumerate() {
                 let row = |i: usize| b * beam + i;
@@ -352,16 +366,17 @@ impl<T: Real> Translator<T> {
             if all.iter().all(|hypothesis| hypothesis.ended) {
                 break;
             }
-            decoder = after.rows(&chosen);
+            state = after.rows(&chosen);
         }
         // The best of each sentence comes first.
         let best = all.into_iter().step_by(beam);
-        best.map(|Hypothesis { words, attention, score, .. }| Translation {
-            words,
-            attention,
-            score,
-        })
-        .collect()
+        Ok(best
+            .map(|Hypothesis { words, attention, score, .. }| Translation {
+                words,
+                attention,
+                score,
+            })
+            .collect())
     }
 }
 
@@ -373,6 +388,30 @@ impl<'t, T: Real> Decoder<'t, T> {
             LstmVars::new(state.layers().iter().map(|pair| pair.map(pick)).collect())
         };
         Decoder { states: self.states.each_ref().map(state), attention: pick(self.attention) }
+    }
+
+    /// The values, which outlive the tape.
+    fn detach(&self) -> Remembered<T> {
+        let states = self.states.each_ref().map(LstmVars::detach);
+        Remembered { states, attention: self.attention.value() }
+    }
+}
+
+/// What the decoder remembers from pass to pass.
+struct Remembered<T: Real> {
+    states: [LstmState<T>; 2],
+    attention: Tensor<T>,
+}
+
+impl<T: Real> Remembered<T> {
+    fn on<'t>(&self, tape: &'t Tape<T>) -> Decoder<'t, T> {
+        let states = self.states.each_ref().map(|state| state.on(tape));
+        Decoder { states, attention: tape.constant(self.attention.clone()) }
+    }
+
+    /// Some rows of the batch.
+    fn rows(&self, rows: &[u32]) -> Remembered<T> {
+        self.on(&Tape::new()).rows(rows).detach()
     }
 }
 
