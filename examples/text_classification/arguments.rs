@@ -44,6 +44,9 @@ pub struct Arguments {
     /// Adam's learning rate
     #[arg(long, value_name = "RATE", default_value_t = 0.001, allow_negative_numbers = true)]
     learning_rate: f64,
+    /// How the learning rate goes on from there [default: constant, or linear with --max-bytes]
+    #[arg(long, value_enum)]
+    schedule: Option<Schedule>,
     #[command(flatten)]
     common: arguments::Flags,
 }
@@ -66,6 +69,15 @@ enum Preset {
     Paper,
 }
 
+/// How the learning rate goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Schedule {
+    /// It stays
+    Constant,
+    /// It falls linearly to 0
+    Linear,
+}
+
 /// What a model is set to.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
@@ -75,6 +87,17 @@ pub struct Sizes {
     /// `None` where it was not asked for.
     pub word_dropout: Option<f64>,
     pub learning_rate: f64,
+    pub schedule: Schedule,
+}
+
+impl Sizes {
+    /// The learning rate of a step of so many.
+    pub fn learning_rate(&self, step: usize, steps: usize) -> f64 {
+        match self.schedule {
+            Schedule::Constant => self.learning_rate,
+            Schedule::Linear => self.learning_rate * (1.0 - step as f64 / steps as f64),
+        }
+    }
 }
 
 impl Arguments {
@@ -105,7 +128,10 @@ impl Arguments {
             let value = self.learning_rate.to_string();
             return Err(refuse("learning-rate", value, "a positive number").into());
         }
-        let sizes = Sizes { preset, batch, dropout, word_dropout, learning_rate };
+        let small = self.max_bytes.is_some();
+        let usual = if small { Schedule::Linear } else { Schedule::Constant };
+        let schedule = self.schedule.unwrap_or(usual);
+        let sizes = Sizes { preset, batch, dropout, word_dropout, learning_rate, schedule };
         Ok((sizes, self.common.settings(&defaults)?))
     }
 }

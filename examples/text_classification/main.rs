@@ -13,7 +13,7 @@ mod made_up;
 mod read;
 mod small;
 
-use arguments::{Arguments, Command, Sizes};
+use arguments::{Arguments, Command, Schedule, Sizes};
 use clap::Parser;
 use classifier_file::Classifier;
 use common::arguments::{Kind, Settings};
@@ -300,12 +300,17 @@ impl Experiment for Classifiers {
     }
 
     fn fixed(&self) -> Vec<(&'static str, String)> {
+        let schedule = match self.sizes.schedule {
+            Schedule::Constant => "constant".into(),
+            Schedule::Linear => format!("linear over {} epochs", self.settings.epochs),
+        };
         vec![
             ("preset", self.sizes.preset.into()),
             ("pairs", self.data.features.buckets().to_string()),
             ("dropout", self.sizes.dropout.to_string()),
             ("word-dropout", self.word_dropout().to_string()),
             ("learning-rate", self.sizes.learning_rate.to_string()),
+            ("schedule", schedule),
         ]
     }
 
@@ -333,7 +338,8 @@ impl Experiment for Classifiers {
     }
 
     fn trainer<'a>(&'a self, trainer: Trainer<'a, f32, Adam<f32>>) -> Trainer<'a, f32, Adam<f32>> {
-        trainer.schedule(|_| self.sizes.learning_rate)
+        let steps = self.settings.epochs * (self.data.train.len() / self.sizes.batch);
+        trainer.schedule_by_step(move |step| self.sizes.learning_rate(step, steps))
     }
 
     fn tests_best(&self) -> bool {

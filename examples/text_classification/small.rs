@@ -11,7 +11,7 @@ use crate::read::{Example, Parts};
 use crate::{Data, Training};
 use dpq::nn::{TextClassifier, TextClassifierConfig};
 use dpq::optim::Adam;
-use dpq::train::{Ending, Trainer};
+use dpq::train::{Ending, Task, Trainer};
 use dpq::{DpqConfig, DpqEmbedding, Init, Params};
 use std::sync::Arc;
 
@@ -167,7 +167,7 @@ struct Trained {
     classifier: Classifier,
 }
 
-/// Trains a classifier, with a learning rate that falls linearly to 0; `None` if the user stopped it.
+/// Trains a classifier; `None` if the user stopped it.
 fn train(
     data: &Arc<Data>,
     Tried { groups, word_dropout }: Tried,
@@ -183,10 +183,10 @@ fn train(
     let config = TextClassifierConfig { classes, hidden: true, dropout, word_dropout };
     let model = TextClassifier::new(params.root(), Box::new(embedding), config);
     let mut task = Training::new(model, data.clone(), sizes.batch, settings.seed);
-    let rate = |epoch| sizes.learning_rate * (1.0 - epoch as f64 / settings.epochs as f64);
+    let steps = settings.epochs * task.steps();
     let mut trainer = Trainer::new(params, Adam::new(sizes.learning_rate))
         .epochs(settings.epochs)
-        .schedule(rate)
+        .schedule_by_step(|step| sizes.learning_rate(step, steps))
         .stop_when(interrupt::was_asked_for);
     if trainer.run(&mut task, |_| ())? == Ending::Stopped {
         return Ok(None);
