@@ -20,7 +20,10 @@ fn program() -> PathBuf {
 
 fn run(arguments: &str, paths: &[(&str, &Path)]) -> Output {
     let mut command = Command::new(program());
-    command.args(["--preset", "tiny", "--threads", "1"]).args(arguments.split_whitespace());
+    command.args(["--threads", "1"]).args(arguments.split_whitespace());
+    if !arguments.contains("--max-bytes") {
+        command.args(["--preset", "tiny"]);
+    }
     for (flag, path) in paths {
         command.arg(flag).arg(path);
     }
@@ -186,6 +189,8 @@ fn a_small_file_labels_as_what_was_trained_and_is_refused_when_damaged() {
         let message = refusal(&predict(&damaged, "a\n"), &folder);
         assert!(message.starts_with("error: damaged: found "), "{message}");
     }
+    let ignored = run("--max-bytes 60000 --groups 4", &[("--out", &out)]);
+    assert_eq!(ignored.status.code(), Some(2), "a flag that would count for nothing");
     let few = run("--max-bytes 5000 --quiet", &[("--out", &out)]);
     let message = refusal(&few, &folder);
     assert_eq!(message, "error: max-bytes = 5000: expected enough for the layers and a few words");

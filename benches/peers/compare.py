@@ -7,7 +7,8 @@
 
 For every row our benchmark and the peers are measured in turn, three times round, and the medians
 of all samples are compared. With one thread the whole process is kept on one core. `--only` names
-rows by what they begin with: "sx A", "vq", "lstm small", "lookup", "encode", "memory". A peer that
+rows by what they begin with: "sx A", "vq", "lstm small", "lookup", "encode", "classification",
+"translation", "memory". A peer that
 is not installed is left out. torch.compile needs a C++ compiler; without one it is left out too.
 """
 
@@ -20,6 +21,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import torch_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 3
@@ -320,6 +323,12 @@ def rows():
                 yield f"{form} {name} {kind}", "dpq", f"{name} {form} {kind}", peers
     for name in MODELS:
         yield f"lstm {name}", "lstm_step", f"{name} full", lambda n=name: lstm_peer(n)
+    for form in ["full", "sx"]:
+        peers = lambda f=form: torch_tasks.classification(f, torch_layer)
+        yield f"classification {form}", "task_step", f"classification 300 {form}", peers
+        for units in [256, 512]:
+            peers = lambda f=form, u=units: torch_tasks.translation(f, u, torch_layer)
+            yield f"translation {units} {form}", "task_step", f"translation {units} {form}", peers
     yield "lookup", "compact", "lookup", lambda: quantizer_peers("lookup")
     yield "encode", "compact", "encode", lambda: quantizer_peers("encode")
 
@@ -373,7 +382,7 @@ def main():
     programs = build()
     if not options.json:
         print(f"{platform.processor() or platform.machine()}, {options.threads} threads")
-        print(f"{'':<16}{'dpq':>10}  {'best peer':<16}{'':>10}{'ratio':>8}")
+        print(f"{'':<20}{'dpq':>10}  {'best peer':<16}{'':>10}{'ratio':>8}")
     found = (
         (name, "ms", measure(programs[bench], what, peers, options))
         for name, bench, what, peers in rows()
@@ -389,7 +398,7 @@ def main():
                 best = min(values, key=values.get)
                 ratio = values[best] / own
                 print(
-                    f"{name:<16}{own:>6.2f} {unit:<3}  {best:<16}{values[best]:>6.2f} {unit:<3}{ratio:>8.2f}",
+                    f"{name:<20}{own:>6.2f} {unit:<3}  {best:<16}{values[best]:>6.2f} {unit:<3}{ratio:>8.2f}",
                     flush=True,
                 )
 

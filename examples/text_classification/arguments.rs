@@ -32,7 +32,16 @@ pub struct Arguments {
     pub pairs: u32,
     /// Build the best classifier whose whole file, classifier.safetensors in --out, has at most so many
     /// bytes
-    #[arg(long, value_name = "N", requires = "out")]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "out",
+        conflicts_with_all = [
+            "embedding", "groups", "codebook_size", "shared", "rank", "kmeans_start", "no_batch_norm",
+            "additive", "bands", "score", "temperature", "sampling", "moving_average", "beta", "resume",
+            "save_every", "preset", "pairs"
+        ]
+    )]
     pub max_bytes: Option<usize>,
     /// The probability with which what the output layer reads is dropped in training
     #[arg(long, value_name = "PROBABILITY", default_value_t = 0.0)]
