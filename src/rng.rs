@@ -35,14 +35,19 @@ pub(crate) fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
     ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize
 }
 
-/// The numbers 0..n in a random order (Fisher & Yates); n is at most 2^32.
+/// The numbers 0..n in a random order (Fisher & Yates).
 ///
 /// ```
 /// let mut order = dpq::rng::shuffled(5, &mut dpq::rng::stream(7, "order", 0));
 /// order.sort();
 /// assert_eq!(order, [0, 1, 2, 3, 4]);
 /// ```
+///
+/// # Panics
+/// If n is above 2^32.
+#[track_caller]
 pub fn shuffled(n: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
+    assert!(n as u64 <= 1 << 32, "shuffled: {n} numbers: expected at most 2^32");
     let mut numbers: Vec<u32> = (0..n).map(|i| i as u32).collect();
     for last in (1..numbers.len()).rev() {
         numbers.swap(last, below(rng, last + 1));

@@ -132,12 +132,30 @@ fn what_cannot_be_read_is_refused_with_its_line() {
         ),
         (
             vec![("train.tsv", "cold\tsnow\n".repeat(70))],
-            "error: data: found 57 texts of 1 labels to train on, expected texts of at least 2 labels in \
-             every part",
+            "error: data: found 57 texts of 1 labels, expected at least 2 labels, and 20 texts to split",
+        ),
+        (
+            vec![("train.tsv", plain(70)), ("train.csv", "a,b\n".into())],
+            "error: data: found train.csv and train.tsv, expected one of them",
+        ),
+        (
+            vec![("my_train.tsv", plain(70)), ("train_dev.tsv", plain(9))],
+            "error: data/train_dev.tsv: found a name that fits two parts, expected train, valid or test in \
+             it",
+        ),
+        (
+            vec![("train.tsv", plain(70)), ("test.tsv", "\n".into())],
+            "error: data/test.tsv: found no texts, expected a label and a text a line",
+        ),
+        (
+            vec![("train.txt", "__label__a __label__b both\n".into())],
+            "error: data/train.txt: found line 1: more than one label, expected one label a text",
         ),
     ] {
         assert_eq!(refused(&files), expected);
     }
+    fs::remove_dir_all(&data).unwrap();
+    fs::create_dir(&data).unwrap();
     fs::write(data.join("train.tsv"), [&b"a\tb\n"[..], &[0xff], b"\n"].concat()).unwrap();
     let output = run("--quiet", &[("--data", &data)]);
     assert_eq!(
@@ -146,6 +164,20 @@ fn what_cannot_be_read_is_refused_with_its_line() {
     );
     let output = run("--embedding full,int8 --quiet", &[]);
     assert!(refusal(&output, &folder).ends_with("expected full, sx, vq, random or low-rank"));
+    // A quote within a field, a label that is there once, names with part of a part's.
+    let rare = texts(300, |a, b| format!("{a},{b}\n")) + "once,a 5\" pipe\n";
+    fs::remove_dir_all(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("latest.csv"), rare).unwrap();
+    stdout(&run("--embedding full --epochs 1 --quiet", &[("--data", &data)]));
+    for (flags, expected) in [
+        ("--learning-rate 1e-50", "a positive number that single precision holds"),
+        ("--dropout 0.9999999999", "0 to below 1"),
+        ("--pairs 4000000000", "at most 16777216"),
+    ] {
+        let message = refusal(&run(&format!("{flags} --quiet"), &[]), &folder);
+        assert!(message.ends_with(expected), "{message}");
+    }
     let output = run("--word-dropout 1 --quiet", &[]);
     assert_eq!(refusal(&output, &folder), "error: word-dropout = 1: expected 0 to below 1");
 }
@@ -181,6 +213,18 @@ fn a_small_file_labels_as_what_was_trained_and_is_refused_when_damaged() {
             .lines()
             .all(|label| ["birds", "boats", "bread", "chess", "clouds", "trains"].contains(&label))
     );
+
+    // What comes before a line that is no text is labelled.
+    let mut command = Command::new(program());
+    command.arg("predict").arg(&file).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"w0001\nw\xff\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        refusal(&output, &folder),
+        "error: standard input: found line 2: a byte that is no UTF-8, expected UTF-8 text"
+    );
+    assert_eq!(str::from_utf8(&output.stdout).unwrap().lines().count(), 1);
 
     let whole = fs::read(&file).unwrap();
     let damaged = folder.path().join("damaged");

@@ -105,7 +105,7 @@ fn what_cannot_be_read_is_refused_with_its_line() {
     let blank = "w1\n".repeat(11) + "\n" + &"w1\n".repeat(8);
     assert_eq!(
         refused("val.en", blank.as_bytes()),
-        "error: val.en: found line 12: no words, expected words"
+        "error: val.en: found an empty line 12, expected a sentence"
     );
     assert_eq!(
         refused("test_a.en", b"w1\nw\xff\n"),
@@ -114,20 +114,43 @@ fn what_cannot_be_read_is_refused_with_its_line() {
     let output = run("--from fr", &[("--data", folder.path())]);
     let expected = "found no such file, expected train.fr";
     assert!(refusal(&output, &folder).ends_with(expected), "{output:?}");
+    let output = run("--from de", &[("--data", folder.path())]);
+    assert_eq!(
+        refusal(&output, &folder),
+        "error: into = de: expected another language than --from"
+    );
+    assert_eq!(run("--from de", &[]).status.code(), Some(2), "a flag that would count for nothing");
     let output = run("--beam 0", &[]);
-    assert_eq!(refusal(&output, &folder), "error: beam = 0: expected at least 1");
+    assert_eq!(refusal(&output, &folder), "error: beam = 0: expected 1 to 1000");
 }
 
 #[test]
 fn a_long_sentence_is_cut_in_training_and_translated_whole() {
     let folder = data();
     for language in ["en", "de"] {
-        let path = folder.path().join(format!("train.{language}"));
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text + &"w1 ".repeat(3000) + "\n").unwrap();
+        for part in ["train", "test_a"] {
+            let path = folder.path().join(format!("{part}.{language}"));
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text + &"w1 ".repeat(300) + "\n").unwrap();
+        }
     }
     let out = stdout(&run("--epochs 1 --embedding full", &[("--data", folder.path())]));
     assert!(out.contains("full"), "{out}");
+}
+
+#[test]
+fn other_data_are_not_gone_on_with() {
+    let folder = data();
+    let out = folder.path().join("out");
+    let paths = [("--data", folder.path()), ("--out", &out)];
+    stdout(&run("--epochs 1 --embedding full", &paths));
+    // As many words, and the same ones, in another order.
+    let path = folder.path().join("train.de");
+    let text = fs::read_to_string(&path).unwrap();
+    let turned: Vec<&str> = text.lines().rev().collect();
+    fs::write(&path, turned.join("\n")).unwrap();
+    let message = refusal(&run("--epochs 1 --embedding full --resume", &paths), &folder);
+    assert!(message.contains("found data = 340 pairs, hash "), "{message}");
 }
 
 #[test]

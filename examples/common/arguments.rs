@@ -75,7 +75,7 @@ pub struct Flags {
     epochs: Option<usize>,
     /// Decides every random number, made-up data included
     #[arg(long, default_value_t = 0)]
-    seed: u64,
+    pub seed: u64,
     /// Threads to work with; the results are the same with any number [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
@@ -311,7 +311,8 @@ impl Settings {
     ///
     /// # Errors
     /// If there are any.
-    pub fn check(&self, makes_tables: bool, vocabulary: usize) -> Result<()> {
+    pub fn check(&self, makes_tables: bool, vocabularies: &[usize]) -> Result<()> {
+        let vocabulary = vocabularies.iter().copied().min().unwrap_or(0);
         if !makes_tables && !self.kinds.iter().all(|kind| kind.is_trained()) {
             let expected = "full, sx, vq, random or low-rank";
             return Err(refuse("embedding", names(&self.kinds), expected).into());

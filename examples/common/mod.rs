@@ -14,12 +14,13 @@ pub mod watched;
 /// `Result` with any error that can be shown.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// How many words, and a hash (FNV-1a) of the vocabulary and of all ids, part by part.
+/// What data are known by: what they are, and a hash (FNV-1a) of their words and of all numbers, part by
+/// part.
 pub fn fingerprint<'a>(
-    words: impl ExactSizeIterator<Item = &'a str>,
-    parts: [&[u32]; 3],
+    what: &str,
+    words: impl Iterator<Item = &'a str>,
+    parts: &[&[u32]],
 ) -> String {
-    let (vocabulary, ids) = (words.len(), parts.iter().map(|part| part.len()).sum());
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut add = |x: u64| hash = (hash ^ x).wrapping_mul(0x0100_0000_01b3);
     for word in words {
@@ -30,9 +31,5 @@ pub fn fingerprint<'a>(
         add(part.len() as u64);
         part.iter().for_each(|&id| add(id.into()));
     }
-    format!(
-        "{} words of {}, hash {hash:016x}",
-        progress::thousands(ids),
-        progress::thousands(vocabulary)
-    )
+    format!("{what}, hash {hash:016x}")
 }

@@ -53,6 +53,11 @@ pub trait Experiment: Sync {
     /// The words of the embedding.
     fn words(&self) -> &[String];
 
+    /// How many words each table that is compared has.
+    fn vocabularies(&self) -> Vec<usize> {
+        vec![self.words().len()]
+    }
+
     /// Bytes of a model's parameters besides its embedding, and of what the optimiser keeps.
     fn other_bytes(&self) -> usize;
 
@@ -159,17 +164,19 @@ pub fn main<E: Experiment>(experiment: Result<E>) -> ExitCode {
 fn run<E: Experiment>(experiment: &E) -> Result<Vec<String>> {
     let settings = experiment.settings();
     let vocabulary = experiment.words().len();
-    settings.check(E::MAKES_TABLES, vocabulary)?;
+    settings.check(E::MAKES_TABLES, &experiment.vocabularies())?;
     if settings.kinds.contains(&Kind::LowRank) {
-        super::embeddings::rank(settings, vocabulary)?;
+        for vocabulary in experiment.vocabularies() {
+            super::embeddings::rank(settings, vocabulary)?;
+        }
     }
     let progress = Progress::new(settings.quiet);
     let _lock;
     if let Some(out) = &settings.out {
         let table = settings.sx.compact_bits(vocabulary, settings.width).div_ceil(8);
-        // Two checkpoints, and a third while it is written; and the best model.
+        // Two checkpoints, and a third while it is written; or each with the best model, and that alone.
         let parameters = parameter_bytes(settings, vocabulary) + experiment.other_bytes();
-        let checkpoints = (3 + usize::from(experiment.tests_best())) * parameters;
+        let checkpoints = if experiment.tests_best() { 7 } else { 3 } * parameters;
         let size = |&kind| (kind, checkpoints + if kind == Kind::Full { 0 } else { table });
         let trained = settings.kinds.iter().filter(|kind| kind.is_trained());
         let models: Vec<_> = trained.map(size).collect();

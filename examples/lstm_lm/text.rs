@@ -47,6 +47,8 @@ impl Text {
         let held_out = [&corpus.valid, &corpus.test];
         let vocabulary = corpus.vocabulary.len();
         let parts = [&corpus.train[..], &corpus.valid, &corpus.test];
+        let ids = parts.iter().map(|part| part.len()).sum();
+        let what = format!("{} words of {}", thousands(ids), thousands(vocabulary));
         let yardstick = |name, [valid, test]: [f64; 2]| Yardstick { name, valid, test };
         let unigram = held_out.map(|text| unigram_perplexity(&corpus.train, text, vocabulary));
         let bigram = held_out.map(|text| bigram_perplexity(&corpus.train, text, vocabulary));
@@ -58,7 +60,7 @@ impl Text {
         }
         Ok(Text {
             words: corpus.vocabulary.words().map(String::from).collect(),
-            fingerprint: fingerprint(corpus.vocabulary.words(), parts),
+            fingerprint: fingerprint(&what, corpus.vocabulary.words(), &parts),
             train: Batches::new(&corpus.train, batch, steps).map_err(short)?,
             valid: Batches::with_tail(&corpus.valid, batch, steps)?,
             test: Batches::with_tail(&corpus.test, 1, TEST_STEPS)?,

@@ -1,5 +1,6 @@
 //! The command line, and the settings that come of it.
 
+use crate::checks::{check_learning_rate, check_probability};
 use crate::common::Result;
 use crate::common::arguments::{self, Defaults, refuse};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -7,6 +8,9 @@ use std::path::PathBuf;
 
 /// Steps that are trained for unless --epochs says otherwise.
 const STEPS: usize = 5000;
+
+/// More buckets than this are almost certainly a typo.
+const MOST_PAIRS: u32 = 1 << 24;
 
 /// Epochs with --max-bytes.
 const SMALL_EPOCHS: usize = 15;
@@ -110,6 +114,11 @@ impl Sizes {
 }
 
 impl Arguments {
+    /// The seed, which the made-up set depends on too.
+    pub fn seed(&self) -> u64 {
+        self.common.seed
+    }
+
     /// The preset's settings with the flags applied, for so many texts to train on.
     ///
     /// # Errors
@@ -129,13 +138,12 @@ impl Arguments {
         let Arguments { dropout, word_dropout, learning_rate, .. } = *self;
         let probabilities = [("dropout", Some(dropout)), ("word-dropout", word_dropout)];
         for (name, probability) in probabilities.into_iter().filter_map(|(n, p)| Some((n, p?))) {
-            if !(0.0..1.0).contains(&probability) {
-                return Err(refuse(name, probability.to_string(), "0 to below 1").into());
-            }
+            check_probability(name, probability)?;
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            let value = self.learning_rate.to_string();
-            return Err(refuse("learning-rate", value, "a positive number").into());
+        check_learning_rate(learning_rate)?;
+        if self.pairs > MOST_PAIRS {
+            let expected = format!("at most {MOST_PAIRS}");
+            return Err(refuse("pairs", self.pairs.to_string(), &expected).into());
         }
         let small = self.max_bytes.is_some();
         let usual = if small { Schedule::Linear } else { Schedule::Constant };

@@ -44,6 +44,7 @@ pub fn parts(seed: u64) -> Parts {
         train: part(6000, "texts.train"),
         valid: part(1000, "texts.valid"),
         test: part(2000, "texts.test"),
+        labels: LABELS.map(String::from).into(),
         held_out: false,
     }
 }

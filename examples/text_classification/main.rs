@@ -4,11 +4,15 @@
 //! `--help` lists all flags. [`Training`] is the part to read.
 
 mod arguments;
+#[path = "../common/checks.rs"]
+mod checks;
 mod classifier_file;
 #[path = "../common/mod.rs"]
 mod common;
 mod confusion;
 mod features;
+#[path = "../common/input.rs"]
+mod input;
 mod made_up;
 mod read;
 mod small;
@@ -22,7 +26,7 @@ use common::progress::{tell, thousands};
 use common::report::{Measure, Report};
 use common::results::Yardstick;
 use common::run::{Begun, Experiment};
-use common::{Result, fingerprint, run};
+use common::{Result, fingerprint, interrupt, run};
 use confusion::Confusion;
 use dpq::data::Texts;
 use dpq::nn::{TextClassifier, TextClassifierConfig};
@@ -32,7 +36,7 @@ use dpq::{Bound, Embedding, Grads, Init, Params, Tape, Var, parallel, rng};
 use features::Features;
 use read::{Example, Parts};
 use serde_json::Value;
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -51,28 +55,40 @@ fn main() -> ExitCode {
 
 /// The exit code of what trains no models to compare; an error is printed.
 fn exit(outcome: Result<()>) -> ExitCode {
-    outcome.map_or_else(
-        |error| {
-            tell(&format!("error: {error}"));
-            ExitCode::FAILURE
-        },
-        |()| ExitCode::SUCCESS,
-    )
+    let failed = outcome.map_err(|error| tell(&format!("error: {error}"))).is_err();
+    match failed {
+        _ if interrupt::was_asked_for() => ExitCode::from(interrupt::EXIT_CODE),
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    }
 }
 
 /// Labels each line of standard input.
 fn predict(file: &Path) -> Result<()> {
     let classifier = Classifier::load(file)?;
     let mut out = std::io::stdout().lock();
-    let mut lines = std::io::stdin().lock().lines();
+    let mut lines = input::lines();
     loop {
-        let texts: Vec<String> = lines.by_ref().take(BATCH).collect::<std::io::Result<_>>()?;
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        if texts.is_empty() {
-            return Ok(out.flush()?);
+        // What comes before a line that cannot be read is labelled all the same.
+        let (mut texts, mut fault) = (Vec::new(), None);
+        for line in lines.by_ref().take(BATCH) {
+            match line {
+                Ok(line) => texts.push(line),
+                Err(error) => fault = Some(error),
+            }
+            if fault.is_some() {
+                break;
+            }
         }
-        for class in classifier.classify(&texts)? {
+        let of_batch: Vec<&str> = texts.iter().map(String::as_str).collect();
+        for class in classifier.classify(&of_batch)? {
             writeln!(out, "{}", classifier.labels()[class as usize])?;
+        }
+        out.flush()?;
+        match fault {
+            Some(error) => return Err(error),
+            None if texts.is_empty() => return Ok(()),
+            None => {}
         }
     }
 }
@@ -91,7 +107,7 @@ fn build_small(arguments: &Arguments, max_bytes: usize) -> Result<()> {
 fn parts(arguments: &Arguments) -> Result<Parts> {
     match &arguments.data {
         Some(path) => Parts::read(path),
-        None => Ok(made_up::parts(0)),
+        None => Ok(made_up::parts(arguments.seed())),
     }
 }
 
@@ -187,7 +203,7 @@ struct Data {
 
 impl Data {
     fn new(parts: &Parts, features: Features) -> Data {
-        let labels = read::labels(&parts.train);
+        let labels = parts.labels.clone();
         let encode = |examples: &[Example]| {
             let mut texts = Texts::new();
             for Example { label, text, .. } in examples {
@@ -207,8 +223,15 @@ impl Data {
         let majority =
             Yardstick { name: "most frequent label", valid: share(&valid), test: share(&test) };
         let names = features.names();
-        let ids = [&train, &valid, &test].map(Texts::all_ids);
-        let fingerprint = fingerprint(names.iter().map(String::as_str), ids);
+        let all = [&train, &valid, &test];
+        let lengths = all
+            .map(|texts| (0..texts.len()).map(|i| texts.ids(i).len() as u32).collect::<Vec<u32>>());
+        let mut numbers: Vec<&[u32]> = lengths.iter().map(Vec::as_slice).collect();
+        numbers.extend(all.iter().flat_map(|texts| [texts.all_ids(), texts.classes()]));
+        let count = all.iter().map(|texts| texts.len()).sum();
+        let what = format!("{} texts, {} features", thousands(count), thousands(names.len()));
+        let words = names.iter().chain(&labels).map(String::as_str);
+        let fingerprint = fingerprint(&what, words, &numbers);
         let majority = vec![majority];
         Data { features, names, labels, fingerprint, train, valid, test, majority }
     }

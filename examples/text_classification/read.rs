@@ -7,6 +7,7 @@
 //! | CSV, by the file's name | `class,text` or `class,title,text`, in quotes where needed |
 
 use crate::common::Result;
+use crate::input;
 use dpq::{Error, rng};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub struct Parts {
     pub train: Vec<Example>,
     pub valid: Vec<Example>,
     pub test: Vec<Example>,
+    /// All labels of the training texts in order, those of what was held out of them too.
+    pub labels: Vec<String>,
     /// Whether `valid` was held out of the training texts.
     pub held_out: bool,
 }
@@ -40,15 +43,24 @@ const TEST: &[&str] = &["test"];
 
 impl Parts {
     /// Of a folder with `train.tsv` (or `.csv`, `.txt`), and perhaps files for `valid` or `dev` and
-    /// `test`, or several whose names have these words; or of one file. What is missing is held out of the
-    /// training texts, a tenth for each, the same ones every time.
+    /// `test`, or several whose names have one of these words; or of one file. A part without a file is held
+    /// out of the training texts: a tenth for `test`, then a tenth of the rest for `valid`, the same ones
+    /// every time.
     ///
     /// # Errors
-    /// If a file cannot be read, or a label of one part is not among those of the training part.
+    /// If a file cannot be read, has no texts or a name that fits two parts; or if a label of one part is
+    /// not among those of the training part.
     pub fn read(path: &Path) -> Result<Parts> {
         let [train, valid, test] = if path.is_dir() {
             let files = files(path)?;
-            let parts = [TRAIN, VALID, TEST].map(|names| of_part(&files, names));
+            let of_part = |names| of_part(path, &files, names);
+            let parts = [of_part(TRAIN)?, of_part(VALID)?, of_part(TEST)?];
+            let twice =
+                |file: &&PathBuf| parts.iter().filter(|part| part.contains(file)).count() > 1;
+            if let Some(file) = files.iter().find(twice) {
+                let found = "a name that fits two parts".into();
+                return Err(misfit(file, found, "train, valid or test in it").into());
+            }
             match files.len() {
                 1 => [files, Vec::new(), Vec::new()],
                 _ if parts[0].is_empty() => {
@@ -65,31 +77,30 @@ impl Parts {
         let (valid, test) = (read_each(&valid)?, read_each(&test)?);
         let labels = labels(&all);
         for (path, examples) in valid.iter().chain(&test) {
-            let known = |example: &&Example| labels.binary_search(&example.label).is_err();
-            if let Some(Example { label, line, .. }) = examples.iter().find(known) {
+            let unknown = |example: &&Example| labels.binary_search(&example.label).is_err();
+            if let Some(Example { label, line, .. }) = examples.iter().find(unknown) {
                 let found = format!("line {line}: label {label:?}");
                 let expected = format!("one of the training texts: {}", listing(&labels));
                 return Err(misfit(path, found, &expected).into());
             }
         }
-        let [valid, test] = [valid, test].map(|part| part.into_iter().flat_map(|(_, e)| e));
-        let (mut valid, mut test): (Vec<_>, Vec<_>) = (valid.collect(), test.collect());
         let held_out = valid.is_empty();
-        for (part, purpose) in [(&mut test, "split.test"), (&mut valid, "split.valid")] {
-            if part.is_empty() {
-                *part = hold_out(&mut all, purpose);
-            }
+        let mut part = |read: Vec<(PathBuf, Vec<Example>)>, purpose| match read.is_empty() {
+            true => hold_out(&mut all, purpose),
+            false => read.into_iter().flat_map(|(_, examples)| examples).collect(),
+        };
+        let test = part(test, "split.test");
+        let valid = part(valid, "split.valid");
+        if labels.len() < 2 || valid.is_empty() || test.is_empty() {
+            let found = format!("{} texts of {} labels", all.len(), labels.len());
+            return Err(misfit(path, found, "at least 2 labels, and 20 texts to split").into());
         }
-        if labels.len() < 2 || all.is_empty() || valid.is_empty() || test.is_empty() {
-            let found = format!("{} texts of {} labels to train on", all.len(), labels.len());
-            return Err(misfit(path, found, "texts of at least 2 labels in every part").into());
-        }
-        Ok(Parts { train: all, valid, test, held_out })
+        Ok(Parts { train: all, valid, test, labels, held_out })
     }
 }
 
 /// The labels of texts in order, each once.
-pub fn labels(examples: &[Example]) -> Vec<String> {
+fn labels(examples: &[Example]) -> Vec<String> {
     let mut labels: Vec<String> = examples.iter().map(|example| example.label.clone()).collect();
     labels.sort();
     labels.dedup();
@@ -140,14 +151,24 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The file with just this name, or else all that have it in theirs.
-fn of_part(files: &[PathBuf], names: &[&str]) -> Vec<PathBuf> {
-    let is = |path: &&PathBuf| names.iter().any(|own| path.file_stem().is_some_and(|s| s == *own));
-    if let Some(plain) = files.iter().find(is) {
-        return vec![plain.clone()];
+/// The file with just this name, or else all that have it among the words of theirs.
+fn of_part(folder: &Path, files: &[PathBuf], names: &[&str]) -> Result<Vec<PathBuf>> {
+    let stem = |path: &PathBuf| path.file_stem().map(|s| s.to_string_lossy().into_owned());
+    let plain = |path: &&PathBuf| stem(path).is_some_and(|stem| names.contains(&stem.as_str()));
+    let plain: Vec<PathBuf> = files.iter().filter(plain).cloned().collect();
+    if let [first, second, ..] = &plain[..] {
+        let found = format!("{} and {}", name(first), name(second));
+        return Err(misfit(folder, found, "one of them").into());
     }
-    let has = |path: &&PathBuf| names.iter().any(|own| name(path).contains(own));
-    files.iter().filter(has).cloned().collect()
+    if !plain.is_empty() {
+        return Ok(plain);
+    }
+    let has = |path: &&PathBuf| {
+        let stem = stem(path).unwrap_or_default();
+        let mut words = stem.split(|c: char| !c.is_alphanumeric());
+        words.any(|word| names.contains(&word))
+    };
+    Ok(files.iter().filter(has).cloned().collect())
 }
 
 fn name(path: &Path) -> String {
@@ -159,15 +180,8 @@ fn name(path: &Path) -> String {
 /// # Errors
 /// With the line at which it is not what it should be.
 pub fn read(path: &Path) -> Result<Vec<Example>> {
-    let bytes = fs::read(path).map_err(|source| Error::io(path, source))?;
-    let text = match str::from_utf8(&bytes) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
-        Err(error) => {
-            let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
-            let found = format!("line {}: a byte that is no UTF-8", line + 1);
-            return Err(misfit(path, found, "UTF-8 text").into());
-        }
-    };
+    let text = input::text(path)?;
+    let text = text.as_str();
     let examples = if path.extension().is_some_and(|extension| extension == "csv") {
         of_csv(text)
     } else {
@@ -175,7 +189,11 @@ pub fn read(path: &Path) -> Result<Vec<Example>> {
     };
     let refuse =
         |(line, found, expected): Misfit| misfit(path, format!("line {line}: {found}"), expected);
-    Ok(examples.map_err(refuse)?)
+    let examples = examples.map_err(refuse)?;
+    if examples.is_empty() {
+        return Err(misfit(path, "no texts".into(), "a label and a text a line").into());
+    }
+    Ok(examples)
 }
 
 /// A line, what was found there, and what was expected.
@@ -190,7 +208,13 @@ fn of_lines(text: &str) -> Result<Vec<Example>, Misfit> {
             continue;
         }
         let (label, text) = match row.strip_prefix(FASTTEXT) {
-            Some(rest) => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
+            Some(rest) => {
+                let (label, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+                if text.trim_start().starts_with(FASTTEXT) {
+                    return Err((line, "more than one label".into(), "one label a text"));
+                }
+                (label, text)
+            }
             None => {
                 let found = || (line, format!("no tab in {:?}", start(row)), "label<TAB>text");
                 row.split_once('\t').ok_or_else(found)?
@@ -227,11 +251,27 @@ fn of_csv(text: &str) -> Result<Vec<Example>, Misfit> {
         examples.push(example(at, label, &columns.join(" ").replace("\\n", " "))?);
     }
     // A field that is still open when the file ends takes in all that follows it.
-    if text[last..].matches('"').count() % 2 == 1 {
+    if is_open(&text[last..]) {
         let line = examples.last().map_or(1, |example| example.line);
         return Err((line, "a quoted field that never ends".into(), "its closing quote"));
     }
     Ok(examples)
+}
+
+/// Whether a record ends within a field in quotes.
+fn is_open(record: &str) -> bool {
+    let (mut open, mut starts, mut before) = (false, true, ' ');
+    for c in record.chars() {
+        match c {
+            '"' if open => open = false,
+            // At the start of a field, or right after a quote that then stands for itself.
+            '"' if starts || before == '"' => open = true,
+            _ => {}
+        }
+        starts = !open && matches!(c, ',' | '\n' | '\r');
+        before = c;
+    }
+    open
 }
 
 fn example(line: usize, label: &str, text: &str) -> Result<Example, Misfit> {

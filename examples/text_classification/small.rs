@@ -9,6 +9,7 @@ use crate::common::{Result, interrupt, output};
 use crate::features::Features;
 use crate::read::{Example, Parts};
 use crate::{Data, Training};
+use dpq::data::words_and_marks;
 use dpq::nn::{TextClassifier, TextClassifierConfig};
 use dpq::optim::Adam;
 use dpq::train::{Ending, Task, Trainer};
@@ -42,10 +43,7 @@ pub fn build(
     sizes: &Sizes,
     settings: &Settings,
 ) -> Result<String> {
-    let Some(out) = &settings.out else {
-        let expected = "--out too, for the file";
-        return Err(refuse("max-bytes", max_bytes.to_string(), expected).into());
-    };
+    let out = settings.out.as_ref().expect("--max-bytes requires it");
     let path = out.join("classifier.safetensors");
     let _lock = output::lock(out)?;
     dpq::io::check_writable(&path)?;
@@ -53,14 +51,17 @@ pub fn build(
     let progress = Progress::new(settings.quiet);
     let texts = || parts.train.iter().map(|example| example.text.as_str());
     let ranked = Features::ranked(texts());
-    let labels = crate::read::labels(&parts.train);
+    // No more buckets than there are pairs.
+    let pairs_there = texts().map(|text| words_and_marks(text).count()).sum();
+    let labels = &parts.labels;
     let word_dropouts = match sizes.word_dropout {
         Some(given) => vec![given],
         None => WORD_DROPOUTS.to_vec(),
     };
     let mut best: Option<(Trained, Arc<Data>, Tried)> = None;
     for (groups, pairs) in TABLES {
-        let Some(features) = fitting(max_bytes, &ranked, labels.len(), groups, pairs) else {
+        let Some(features) = fitting(max_bytes, (&ranked, pairs_there), labels, groups, pairs)
+        else {
             continue;
         };
         let data = Arc::new(Data::new(parts, features));
@@ -106,30 +107,34 @@ pub fn build(
     if found != classifier.classify(&test)? {
         return Err("the saved classifier gives other labels than the trained one".into());
     }
-    let right =
-        |(class, Example { label, .. }): &(&u32, &Example)| labels[**class as usize] == *label;
+    let right = |(class, Example { label, .. }): &(&u32, &Example)| {
+        reread.labels()[**class as usize] == *label
+    };
     let right = found.iter().zip(&parts.test).filter(right).count();
     let test = right as f64 / test.len() as f64;
+    let before = if parts.held_out { " before it was trained on those texts too" } else { "" };
     Ok(format!(
-        "{}: {} bytes, valid accuracy {:.2}%, test accuracy {:.2}%\n",
+        "{}: {} bytes, valid accuracy {}{before}, test accuracy {}\n",
         path.display(),
         thousands(bytes),
-        100.0 * valid,
-        100.0 * test
+        Measure::Accuracy.text(valid),
+        Measure::Accuracy.text(test)
     ))
 }
 
 /// The most frequent words, and as many buckets for each, whose file has at most so many bytes.
 fn fitting(
     max_bytes: usize,
-    ranked: &[String],
-    classes: usize,
+    (ranked, pairs_there): (&[String], usize),
+    labels: &[String],
     groups: usize,
     pairs: f64,
 ) -> Option<Features> {
     let codes = groups * CODEWORDS.ilog2() as usize / 8;
+    let classes = labels.len();
     let layers = 4 * (WIDTH * (WIDTH + 1) + 8 * WIDTH + (WIDTH + 1) * classes);
-    let fixed = layers + 4 * CODEWORDS * WIDTH + HEADERS;
+    let named: usize = labels.iter().map(|label| label.len() + 8).sum();
+    let fixed = layers + 4 * CODEWORDS * WIDTH + named + HEADERS;
     let buckets = |words: usize| (pairs * words as f64) as usize;
     let features = |words: usize| {
         let mut first = ranked[..words].to_vec();
@@ -151,7 +156,7 @@ fn fitting(
     // Where all words fit, buckets take the rest.
     let rest = (max_bytes - fixed - packed(&features(few)).len()) / codes - few - 1;
     let buckets = if few == ranked.len() && pairs > 0.0 { rest } else { buckets(few) };
-    Some(Features::new(features(few), buckets as u32))
+    Some(Features::new(features(few), buckets.min(pairs_there) as u32))
 }
 
 /// What is tried.

@@ -1,9 +1,13 @@
 //! The command line, and the settings that come of it.
 
+use crate::checks::{check_learning_rate, check_probability};
 use crate::common::Result;
 use crate::common::arguments::{self, Defaults, refuse};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+
+/// A wider beam is almost certainly a typo.
+const MOST_BEAM: usize = 1000;
 
 /// Trains translators that differ only in their embedding, and compares BLEU and size.
 ///
@@ -18,12 +22,12 @@ pub struct Arguments {
     /// separated by spaces
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The language to translate from: the end of its files' names
-    #[arg(long, value_name = "LANGUAGE", default_value = "en")]
-    pub from: String,
-    /// The language to translate into
-    #[arg(long, value_name = "LANGUAGE", default_value = "de")]
-    pub into: String,
+    /// The language to translate from: the end of its files' names [default: en]
+    #[arg(long, value_name = "LANGUAGE", requires = "data")]
+    from: Option<String>,
+    /// The language to translate into [default: de]
+    #[arg(long, value_name = "LANGUAGE", requires = "data")]
+    into: Option<String>,
     /// Whose table is compressed, and counted
     #[arg(long, value_enum, default_value = "source")]
     pub compress: Compressed,
@@ -108,7 +112,36 @@ pub struct Sizes {
     pub learning_rate: f64,
 }
 
+/// Refuses a beam that cannot be, or is too wide.
+///
+/// # Errors
+/// If it is.
+pub fn check_beam(beam: usize) -> Result<()> {
+    if (1..=MOST_BEAM).contains(&beam) {
+        return Ok(());
+    }
+    Err(refuse("beam", beam.to_string(), &format!("1 to {MOST_BEAM}")).into())
+}
+
 impl Arguments {
+    /// The languages to translate from and into.
+    ///
+    /// # Errors
+    /// If they are the same.
+    pub fn languages(&self) -> Result<[&str; 2]> {
+        let from = self.from.as_deref().unwrap_or("en");
+        let into = self.into.as_deref().unwrap_or("de");
+        if from == into {
+            return Err(refuse("into", into.into(), "another language than --from").into());
+        }
+        Ok([from, into])
+    }
+
+    /// The seed, which the made-up phrases depend on too.
+    pub fn seed(&self) -> u64 {
+        self.common.seed
+    }
+
     /// The settings with the flags applied.
     ///
     /// # Errors
@@ -116,21 +149,17 @@ impl Arguments {
     pub fn settings(&self) -> Result<(Sizes, arguments::Settings)> {
         let real = self.data.is_some();
         let units = self.units.unwrap_or(if real { 256 } else { 64 });
-        for (name, value) in [("units", units), ("batch", self.batch), ("beam", self.beam)] {
+        for (name, value) in [("units", units), ("batch", self.batch)] {
             if value == 0 {
                 return Err(refuse(name, value.to_string(), "at least 1").into());
             }
         }
+        check_beam(self.beam)?;
         let dropout = self.dropout.unwrap_or(if real { 0.2 } else { 0.0 });
-        if !(0.0..1.0).contains(&dropout) {
-            return Err(refuse("dropout", dropout.to_string(), "0 to below 1").into());
-        }
+        check_probability("dropout", dropout)?;
         let usual = if self.optimizer == Method::Adam { 0.001 } else { 1.0 };
         let learning_rate = self.learning_rate.unwrap_or(usual);
-        if !(learning_rate > 0.0 && learning_rate.is_finite()) {
-            let value = learning_rate.to_string();
-            return Err(refuse("learning-rate", value, "a positive number").into());
-        }
+        check_learning_rate(learning_rate)?;
         let (groups, epochs) = if real { (32, 9) } else { (16, 12) };
         let defaults = Defaults { width: units, groups, codebook_size: 32, epochs };
         let sizes =

@@ -6,8 +6,12 @@
 mod arguments;
 mod attention;
 mod bleu;
+#[path = "../common/checks.rs"]
+mod checks;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/input.rs"]
+mod input;
 mod made_up;
 mod sentences;
 mod translator_file;
@@ -27,7 +31,7 @@ use dpq::train::{Task, Trainer};
 use dpq::{Bound, Embedding, FullEmbedding, Grads, Init, Params, Tape, Var, parallel};
 use sentences::{Encoded, Pairs, Parts, Sentences, Words};
 use serde_json::Value;
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -58,12 +62,10 @@ fn main() -> ExitCode {
 
 /// Translates each line of standard input.
 fn translate(file: &Path, beam: usize) -> Result<()> {
-    if beam == 0 {
-        return Err(common::arguments::refuse("beam", "0".into(), "at least 1").into());
-    }
+    arguments::check_beam(beam)?;
     let saved = Saved::load(file)?;
     let mut out = std::io::stdout().lock();
-    for line in std::io::stdin().lock().lines() {
+    for line in input::lines() {
         writeln!(out, "{}", saved.translate(&sentences::words(&line?), beam)?.join(" "))?;
         out.flush()?;
     }
@@ -76,13 +78,15 @@ struct Training {
     data: Arc<Data>,
     sizes: Sizes,
     seed: u64,
+    /// How many batches an epoch has.
+    steps: usize,
     /// The batches of the epoch.
     order: (usize, Vec<Vec<u32>>),
 }
 
 impl Task<f32> for Training {
     fn steps(&self) -> usize {
-        self.data.train.batches(self.sizes.batch)
+        self.steps
     }
 
     /// The objective of a batch of sentence pairs: cross-entropy, and the embeddings' regularisers.
@@ -140,9 +144,13 @@ impl Training {
         beam: usize,
     ) -> dpq::Result<f64> {
         let found = self.translate(tape, params, &pairs.sources, beam)?;
-        let found: Sentences =
-            found.iter().map(|found| self.data.target.decode(&found.words)).collect();
-        Ok(bleu(&found, references))
+        Ok(self.bleu_of(&found, references))
+    }
+
+    /// BLEU of translations.
+    fn bleu_of(&self, found: &[Translation], references: &Sentences) -> f64 {
+        let words = |found: &Translation| self.data.target.decode(&found.words);
+        bleu(&found.iter().map(words).collect::<Sentences>(), references)
     }
 }
 
@@ -164,9 +172,18 @@ impl Data {
         let encode = |pairs: &Pairs| Encoded::new(pairs, &source, &target);
         let (valid, test) = (encode(&parts.valid), encode(&parts.test));
         let train = encode(&parts.train).cut();
-        let ids = [&train, &valid, &test].map(|part| part.sources.concat());
-        let words = source.all().iter().map(String::as_str);
-        let fingerprint = fingerprint(words, ids.each_ref().map(|ids| &ids[..]));
+        let all = [&train, &valid, &test].map(|part| [&part.sources, &part.targets]);
+        let mut numbers = Vec::new();
+        for sentences in all.as_flattened() {
+            numbers.push(sentences.iter().map(|ids| ids.len() as u32).collect::<Vec<u32>>());
+            numbers.push(sentences.concat());
+        }
+        let numbers: Vec<&[u32]> = numbers.iter().map(Vec::as_slice).collect();
+        // Unknown words of the references count in BLEU.
+        let references = parts.valid.targets.iter().chain(&parts.test.targets).flatten();
+        let words = source.all().iter().chain(target.all()).chain(references);
+        let what = format!("{} pairs", thousands(train.len() + valid.len() + test.len()));
+        let fingerprint = fingerprint(&what, words.map(String::as_str), &numbers);
         Data {
             source,
             target,
@@ -198,8 +215,11 @@ impl Translators {
     fn new(arguments: &Arguments) -> Result<Self> {
         let (sizes, settings) = arguments.settings()?;
         let parts = match &arguments.data {
-            Some(path) => Parts::read(path, &arguments.from, &arguments.into)?,
-            None => made_up::parts(0),
+            Some(path) => {
+                let [from, into] = arguments.languages()?;
+                Parts::read(path, from, into)?
+            }
+            None => made_up::parts(arguments.seed()),
         };
         let chosen = Chosen { compress: arguments.compress, beam: arguments.beam };
         let data = Arc::new(Data::new(parts));
@@ -274,6 +294,12 @@ impl Experiment for Translators {
         self.compared().all()
     }
 
+    fn vocabularies(&self) -> Vec<usize> {
+        let tables = [("source", &self.data.source), ("target", &self.data.target)];
+        let counted = tables.iter().filter(|(name, _)| self.arguments.compress.includes(name));
+        counted.map(|(_, words)| words.all().len()).collect()
+    }
+
     fn other_bytes(&self) -> usize {
         let (units, data) = (self.sizes.units, &self.data);
         let tables = (data.source.all().len() + 2 * data.target.all().len()) * units;
@@ -326,7 +352,8 @@ impl Experiment for Translators {
         let config = TranslatorConfig { units, dropout, start: Words::START, end: Words::END };
         let model = Translator::new(params.root().init(INIT), source, target, config);
         let (data, sizes, seed) = (self.data.clone(), self.sizes, self.settings.seed);
-        let task = Training { model, data, sizes, seed, order: (0, Vec::new()) };
+        let steps = data.train.batches(sizes.batch);
+        let task = Training { model, data, sizes, seed, steps, order: (0, Vec::new()) };
         // A single number that all tokens pull at would soon be out of its range.
         let slow = Group { learning_rate: 0.01, ..Group::default() };
         let is_temperature = |name: &str| name.ends_with(".temperature");
@@ -382,7 +409,7 @@ impl Experiment for Translators {
             )
             .into());
         }
-        self.test(task, params)
+        Ok(task.bleu_of(&found, &self.data.test_references))
     }
 
     /// The attention of three sentences.

@@ -1,6 +1,7 @@
 //! Sentence pairs as ids, and batches of pairs of similar length.
 
 use crate::common::Result;
+use crate::input;
 use dpq::{Error, rng};
 use std::collections::HashMap;
 use std::fs;
@@ -54,7 +55,9 @@ impl Pairs {
         }
         for (path, sentences) in [(&a, &sources), (&b, &targets)] {
             if let Some(line) = sentences.iter().position(Vec::is_empty) {
-                return Err(misfit(path, format!("line {}: no words", line + 1), "words").into());
+                return Err(
+                    misfit(path, format!("an empty line {}", line + 1), "a sentence").into()
+                );
             }
         }
         if sources.is_empty() {
@@ -82,15 +85,7 @@ fn find(folder: &Path, parts: &[&str], language: &str) -> Result<String> {
 
 /// The words of every line.
 fn read(path: &Path) -> Result<Sentences> {
-    let bytes = fs::read(path).map_err(|source| Error::io(path, source))?;
-    let text = match str::from_utf8(&bytes) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
-        Err(error) => {
-            let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
-            let found = format!("line {}: a byte that is no UTF-8", line + 1);
-            return Err(misfit(path, found, "UTF-8 text").into());
-        }
-    };
+    let text = input::text(path)?;
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {
         return Ok(Vec::new());
@@ -119,7 +114,8 @@ impl Words {
 
     /// Of these words, in order of their ids, the special ones first.
     pub fn new(words: Vec<String>) -> Words {
-        let ids = words.iter().cloned().zip(0..).collect();
+        // Where a sentence holds them, beginning and end are words like any unknown one.
+        let ids = words.iter().cloned().zip(0..).skip(Words::UNKNOWN as usize).collect();
         Words { words, ids }
     }
 

@@ -73,7 +73,7 @@ impl Saved {
             bytes.ok_or_else(|| refuse(format!("no bytes {name}"), "a translator"))
         };
         let mut params = Params::new();
-        let (mut words, mut embeddings, mut width) = (Vec::new(), Vec::new(), 0);
+        let (mut words, mut embeddings) = (Vec::new(), Vec::new());
         for name in TABLES {
             let text = str::from_utf8(bytes(format!("{name}.words"))?);
             let text = text.map_err(|error| refuse(format!("{name}.words: {error}"), "UTF-8"))?;
@@ -87,14 +87,15 @@ impl Saved {
                 if rows != count {
                     return Err(refuse(format!("{rows} rows for {count} words"), "as many").into());
                 }
-                width = Embedding::<f32>::width(&table);
                 embeddings.push(Box::new(table) as Box<dyn Embedding<f32>>);
             } else {
                 let shape = tensors.get(&format!("{name}.weight")).map(StoredTensor::shape);
-                let Some(&[_, columns]) = shape else {
-                    return Err(refuse(format!("no matrix {name}.weight"), "a translator").into());
+                let Some(&[_, columns]) =
+                    shape.filter(|shape| shape[0] == count && shape[1..] != [0])
+                else {
+                    let found = format!("{name}.weight of shape {shape:?}");
+                    return Err(refuse(found, &format!("{count} rows, one a word")).into());
                 };
-                width = columns;
                 let scope = params.scope(name);
                 embeddings.push(Box::new(FullEmbedding::new(scope, count, columns)));
             }
@@ -104,9 +105,10 @@ impl Saved {
         }
         let (target, source) = (embeddings.pop(), embeddings.pop());
         let [source, target] = [source, target].map(|embedding| embedding.expect("two tables"));
-        let units = tensors.get("out").map(StoredTensor::shape).and_then(|shape| shape.first());
-        let Some(&units) = units.filter(|&&units| units > 0) else {
-            return Err(refuse(format!("no out for a width of {width}"), "a translator").into());
+        let (shape, count) = (tensors.get("out").map(StoredTensor::shape), words[1].all().len());
+        let Some(&[units, _]) = shape.filter(|shape| shape[0] > 0 && shape[1..] == [count]) else {
+            let found = format!("out of shape {shape:?}");
+            return Err(refuse(found, &format!("a column for each of {count} words")).into());
         };
         let config = TranslatorConfig { units, dropout: 0.0, start: Words::START, end: Words::END };
         let model = Translator::new(params.root(), source, target, config);
@@ -117,6 +119,9 @@ impl Saved {
                 let found = tensors.get(&name).map_or("nothing".into(), |found| found.to_string());
                 refuse(format!("{name}: {found}"), &format!("shape {shape:?}"))
             })?;
+            if let Some(x) = tensor.data().iter().find(|x| !x.is_finite()) {
+                return Err(refuse(format!("{name}: {x}"), "finite numbers").into());
+            }
             params.set(id, tensor);
         }
         let target = words.pop().expect("two languages");

@@ -25,11 +25,13 @@ impl Bags {
     /// ```
     ///
     /// # Panics
-    /// If the probability is not in \[0, 1\].
+    /// If the probability is not in \[0, 1\], or the lengths do not add up to the ids.
     #[track_caller]
     pub fn drop_ids(&self, probability: f64, rng: &mut ChaCha8Rng) -> Bags {
         let valid = (0.0..=1.0).contains(&probability);
         assert!(valid, "drop_ids: probability {probability} is not in [0, 1]");
+        let (total, ids) = (self.lengths.iter().sum::<usize>(), self.ids.len());
+        assert!(total == ids, "drop_ids: lengths that add up to {total} for {ids} ids");
         let (mut rest, mut kept) = (&self.ids[..], Bags::default());
         for &length in &self.lengths {
             let (ids, after) = rest.split_at(length);

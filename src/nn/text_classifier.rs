@@ -68,10 +68,14 @@ impl<T: Real> TextClassifier<T> {
             let valid = (0.0..1.0).contains(&probability);
             assert!(valid, "text classifier: {name} {probability} is not in [0, 1)");
         }
-        let hidden = config.hidden.then(|| {
-            let norms = ["norm.0", "norm.1"].map(|name| BatchNorm::new(scope.scope(name), width));
-            (norms, Linear::new(scope.scope("hidden"), width, width))
-        });
+        // No closures: a panic is at the caller's line.
+        let hidden = if config.hidden {
+            let first = BatchNorm::new(scope.scope("norm.0"), width);
+            let second = BatchNorm::new(scope.scope("norm.1"), width);
+            Some(([first, second], Linear::new(scope.scope("hidden"), width, width)))
+        } else {
+            None
+        };
         let out = Linear::new(scope.scope("out"), width, config.classes);
         let purposes = ["out", "words"].map(|name| format!("dropout.{}", scope.path(name)));
         TextClassifier { embedding, hidden, out, dropout, word_dropout, purposes }
@@ -95,6 +99,10 @@ impl<T: Real> TextClassifier<T> {
     }
 
     /// The logits of texts.
+    ///
+    /// # Panics
+    /// If the lengths of the texts do not add up to their ids; in training with a hidden layer, if there are
+    /// no texts.
     #[track_caller]
     pub fn forward<'t>(&self, p: &Bound<'t, T>, texts: &Bags) -> Logits<'t, T> {
         let fewer;

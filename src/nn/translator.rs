@@ -3,7 +3,7 @@
 use super::linear::Linear;
 use super::lstm_layers::{Lstm, LstmState, LstmVars};
 use crate::embedding::Embedding;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::ops::concat;
 use crate::params::{ParamId, Params, Scope};
@@ -66,7 +66,7 @@ pub struct Translation {
     pub words: Vec<u32>,
     /// For each of them how much attention it pays to each source word.
     pub attention: Vec<Vec<f64>>,
-    /// The logarithm of its probability.
+    /// The logarithm of the probability of its words, and of its end if it was not cut.
     pub score: f64,
 }
 
@@ -111,6 +111,7 @@ impl<T: Real> Translator<T> {
         assert!(inside, "translator: start {start} and end {end} of {words} target words");
         let valid = (0.0..1.0).contains(&dropout);
         assert!(valid, "translator: dropout {dropout} is not in [0, 1)");
+        assert!(units > 0, "translator: 0 units");
         let init = scope.init_or(Init::Uniform(0.1));
         let mut scope = scope.init(init);
         let mut layer = |name: &str, inputs: usize| {
@@ -280,10 +281,10 @@ impl<T: Real> Translator<T> {
     }
 
     /// The most probable translation of every sentence that a search finds which keeps the best `beam`
-    /// beginnings; 1 is greedy. None is more than twice as long as the longest of the sources.
+    /// beginnings; 1 is greedy. What is twice as long as its source is not continued.
     ///
     /// # Errors
-    /// If an id is outside the vocabulary.
+    /// If an id is outside the vocabulary, or a probability is NaN.
     ///
     /// # Panics
     /// If the beam is 0, or there is a source without words.
@@ -296,13 +297,15 @@ impl<T: Real> Translator<T> {
         beam: usize,
     ) -> Result<Vec<Translation>> {
         assert!(beam > 0, "translate: a beam of 0");
+        let some = sources.iter().all(|source| !source.is_empty());
+        assert!(some, "translate: a source without words");
         if sources.is_empty() {
             return Ok(Vec::new());
         }
         self.search(tape, params, sources, beam)
     }
 
-    /// Every step is a pass of its own, so that memory does not grow with the sentences.
+    /// Every step is a pass of its own: the tape never holds more than one.
     fn search(
         &self,
         tape: &mut Tape<T>,
@@ -331,7 +334,7 @@ impl<T: Real> Translator<T> {
             ended: false,
         };
         let mut all: Vec<Hypothesis> = (0..rows.len()).map(begin).collect();
-        for t in 0..2 * longest {
+        for t in 0..=2 * longest {
             let last = |hypothesis: &Hypothesis| match hypothesis.ended {
                 true => self.config.end,
                 false => hypothesis.words.last().copied().unwrap_or(self.config.start),
@@ -345,12 +348,17 @@ impl<T: Real> Translator<T> {
                 let logits = after.attention.matmul(p[self.out]).log_softmax();
                 (after.detach(), logits.value(), weights.value())
             })?;
+            if logits.data().iter().any(|x| x.to_f64().is_nan()) {
+                let what = "the probability of a word".into();
+                return Err(Error::NotFinite { what, value: f64::NAN });
+            }
             let mut chosen = Vec::with_capacity(all.len());
             let mut next = Vec::with_capacity(all.len());
             for (b, own) in all.chunks(beam).enumerate() {
                 let row = |i: usize| b * beam + i;
                 let of_row = |i: usize| logits.rows().nth(row(i)).expect("a row for each");
-                for (i, word, score) in continuations(own, of_row, self.config.end, beam) {
+                let longer = t < 2 * sources[b].len();
+                for (i, word, score) in continuations(own, of_row, longer, self.config.end) {
                     let attention = weights.rows().nth(row(i)).expect("a row for each");
                     next.push(own[i].followed_by(
                         word,
@@ -444,17 +452,18 @@ impl Hypothesis {
     }
 }
 
-/// The best `beam` continuations of some hypotheses, the best first: which is continued, by which word,
-/// and the score then. One that has ended stays as it is.
+/// As many of the best continuations of some hypotheses, the best first: which is continued, by which word,
+/// and the score then. One that has ended, or may not become `longer`, stays as it is, and ends.
 fn continuations<'a, T: Real>(
     all: &[Hypothesis],
     logits: impl Fn(usize) -> &'a [T],
+    longer: bool,
     end: u32,
-    beam: usize,
 ) -> Vec<(usize, u32, f64)> {
+    let beam = all.len();
     let mut found: Vec<(usize, u32, f64)> = Vec::new();
     for (i, hypothesis) in all.iter().enumerate() {
-        if hypothesis.ended {
+        if hypothesis.ended || !longer {
             found.push((i, end, hypothesis.score));
         } else if hypothesis.score > f64::NEG_INFINITY {
             let scored = logits(i).iter().zip(0..);
@@ -551,8 +560,8 @@ mod tests {
             let most = 2 * source.len();
             let mut all: Vec<Vec<u32>> = vec![vec![]];
             let mut from = 0;
-            // Ends are found up to one word before the longest.
-            for _ in 0..most - 1 {
+            // Those of `most` words may also be cut before their end.
+            for _ in 0..most {
                 let longer: Vec<_> = all[from..]
                     .iter()
                     .flat_map(|words| [0, 2, 3, 4].map(|word| [&words[..], &[word]].concat()))
@@ -581,9 +590,8 @@ mod tests {
             let together = model.translate(&mut tape, &params, &SOURCES, beam).unwrap();
             for (source, together) in SOURCES.into_iter().zip(together) {
                 let alone = model.translate(&mut tape, &params, &[source], beam).unwrap().remove(0);
-                // How long a translation may become depends on the batch.
-                let n = alone.words.len().min(together.words.len());
-                assert_eq!(alone.words[..n], together.words[..n]);
+                assert_eq!(alone.words, together.words);
+                assert!((alone.score - together.score).abs() < 1e-12);
                 assert_eq!(together.words.len(), together.attention.len());
                 for weights in &together.attention {
                     assert_eq!(weights.len(), source.len());

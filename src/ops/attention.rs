@@ -33,7 +33,8 @@ impl<'t, T: Real> Var<'t, T> {
     /// ```
     ///
     /// # Panics
-    /// If the shapes do not fit, or there is not one length of at most S for each sequence.
+    /// If the shapes do not fit, or an axis but B is 0, or there is not one length of at most S for each
+    /// sequence.
     #[track_caller]
     pub fn attend(
         self,
@@ -53,6 +54,8 @@ impl<'t, T: Real> Var<'t, T> {
             k.shape(),
             m.shape()
         );
+        let some = steps > 0 && units > 0 && width > 0;
+        assert!(some, "attend to nothing: keys {:?}, memories {:?}", k.shape(), m.shape());
         let fit = lengths.len() == batch && lengths.iter().all(|&length| length <= steps);
         assert!(fit, "attend: lengths {lengths:?} for keys of shape {:?}", k.shape());
         let tape = self.tape();

@@ -96,7 +96,7 @@ impl<T: Real> Op<T> for SegmentMean {
             let (dx, after) = rest.split_at_mut(rows * d);
             if let Some((first, others)) = dx.split_at_mut_checked(d).filter(|_| rows > 0) {
                 first.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = dy / T::from_usize(rows));
-                others.chunks_exact_mut(d).for_each(|dx| dx.copy_from_slice(first));
+                others.chunks_exact_mut(d.max(1)).for_each(|dx| dx.copy_from_slice(first));
             }
             rest = after;
         }

@@ -61,14 +61,17 @@ pub trait Optimizer<T: Real> {
 }
 
 impl<T: Real, O: Optimizer<T> + ?Sized> Optimizer<T> for Box<O> {
+    #[track_caller]
     fn step(&mut self, params: &mut Params<T>, grads: &Grads<T>) -> Result<()> {
         (**self).step(params, grads)
     }
 
+    #[track_caller]
     fn set_learning_rate(&mut self, rate: f64) {
         (**self).set_learning_rate(rate);
     }
 
+    #[track_caller]
     fn state(&mut self, params: &Params<T>) -> Option<&mut Params<T>> {
         (**self).state(params)
     }

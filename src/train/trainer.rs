@@ -131,7 +131,8 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         self
     }
 
-    /// Keeps the parameters of the best epoch, and with a folder of checkpoints in [`BEST`] too.
+    /// Keeps the parameters of the best epoch: in checkpoints, and in a folder with checkpoints in [`BEST`] by
+    /// themselves too.
     #[must_use]
     pub fn keep_best(self) -> Self {
         Trainer { keep_best: true, ..self }
@@ -223,19 +224,20 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         let carried = file.carried(task.carried())?;
         let mut params = self.params.clone();
         params.take_all(path, section(tensors, "model."))?;
+        let best = if self.keep_best && epochs > 0 {
+            let mut best = self.params.clone();
+            best.take_all(path, section(tensors, "best."))?;
+            Some(best)
+        } else {
+            None
+        };
         let state = section(tensors, "optimizer.");
         match self.optimizer.state(&self.params) {
             Some(own) => own.take_all(path, state)?,
             None if state.is_empty() => {}
             None => return file.refuse("the state of an optimiser".into(), "none".into()),
         }
-        if self.keep_best && epochs > 0 {
-            let folder = self.folder.as_ref().expect("the folder of the checkpoint");
-            let mut best = self.params.clone();
-            best.load(folder.join(BEST))?;
-            self.best = Some(best);
-        }
-        (self.params, self.history) = (params, history);
+        (self.params, self.history, self.best) = (params, history, best);
         (self.step, self.sum, self.seconds) = (step, sum, seconds);
         task.carry(carried)
     }
@@ -270,6 +272,9 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
             assert!(!twice, "save: two tensors {section}{name}");
         };
         self.params.stored().for_each(|(name, tensor)| add("model.", name, tensor));
+        if let Some(best) = &self.best {
+            best.stored().for_each(|(name, tensor)| add("best.", name, tensor));
+        }
         if let Some(state) = self.optimizer.state(&self.params) {
             state.stored().for_each(|(name, tensor)| add("optimizer.", name, tensor));
         }
