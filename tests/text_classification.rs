@@ -1,25 +1,18 @@
 //! The example `text_classification` as its users see it: the forms that it reads, what it refuses, and
 //! that what it saves labels as what it trained. `cargo test` builds it.
 
+mod program;
+
+use program::{program, refusal, stdout};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use tempfile::{TempDir, tempdir};
-
-/// The program. `cargo test` builds it; a run of these tests alone does not.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let name = format!("text_classification{}", std::env::consts::EXE_SUFFIX);
-    let folder = test.parent().and_then(Path::parent).expect("a folder of builds");
-    let path = folder.join("examples").join(name);
-    assert!(path.is_file(), "no {}: cargo build --all-features --examples", path.display());
-    path
-}
+use tempfile::tempdir;
 
 fn run(arguments: &str, paths: &[(&str, &Path)]) -> Output {
-    let mut command = Command::new(program());
+    let mut command = Command::new(program("text_classification"));
     command.args(["--threads", "1"]).args(arguments.split_whitespace());
     if !arguments.contains("--max-bytes") {
         command.args(["--preset", "tiny"]);
@@ -28,22 +21,6 @@ fn run(arguments: &str, paths: &[(&str, &Path)]) -> Output {
         command.arg(flag).arg(path);
     }
     command.output().unwrap()
-}
-
-#[track_caller]
-fn stdout(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    assert!(output.status.success(), "{out}{err}");
-    out.into_owned()
-}
-
-/// The one line that a refusal prints, less the folder.
-#[track_caller]
-fn refusal(output: &Output, folder: &TempDir) -> String {
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{err}");
-    assert_eq!(err.lines().count(), 1, "{err}");
-    err.trim().replace(&format!("{}/", folder.path().display()), "")
 }
 
 /// Texts whose label is told by one word, in one of the forms.
@@ -200,7 +177,7 @@ fn a_small_file_labels_as_what_was_trained_and_is_refused_when_damaged() {
     let file = out.join("classifier.safetensors");
     assert!(fs::metadata(&file).unwrap().len() <= 60_000, "{printed}");
     let predict = |file: &Path, input: &str| {
-        let mut command = Command::new(program());
+        let mut command = Command::new(program("text_classification"));
         command.arg("predict").arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
@@ -215,7 +192,7 @@ fn a_small_file_labels_as_what_was_trained_and_is_refused_when_damaged() {
     );
 
     // What comes before a line that is no text is labelled.
-    let mut command = Command::new(program());
+    let mut command = Command::new(program("text_classification"));
     command.arg("predict").arg(&file).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"w0001\nw\xff\n").unwrap();

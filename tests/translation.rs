@@ -3,48 +3,24 @@
 
 #[path = "../examples/translation/bleu.rs"]
 mod bleu;
+mod program;
 
 use bleu::bleu;
+use program::{program, refusal, stdout};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::{TempDir, tempdir};
 
-/// The program. `cargo test` builds it; a run of these tests alone does not.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let name = format!("translation{}", std::env::consts::EXE_SUFFIX);
-    let folder = test.parent().and_then(Path::parent).expect("a folder of builds");
-    let path = folder.join("examples").join(name);
-    assert!(path.is_file(), "no {}: cargo build --all-features --examples", path.display());
-    path
-}
-
 fn run(arguments: &str, paths: &[(&str, &Path)]) -> Output {
-    let mut command = Command::new(program());
+    let mut command = Command::new(program("translation"));
     command.args(["--units", "16", "--groups", "8", "--quiet"]).args(arguments.split_whitespace());
     for (flag, path) in paths {
         command.arg(flag).arg(path);
     }
     command.output().unwrap()
-}
-
-#[track_caller]
-fn stdout(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    assert!(output.status.success(), "{out}{err}");
-    out.into_owned()
-}
-
-/// The one line that a refusal prints, less the folder.
-#[track_caller]
-fn refusal(output: &Output, folder: &TempDir) -> String {
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{err}");
-    assert_eq!(err.lines().count(), 1, "{err}");
-    err.trim().replace(&format!("{}/", folder.path().display()), "")
 }
 
 /// A folder with a made-up task: the words of a sentence, the other way round.
@@ -162,7 +138,7 @@ fn what_is_saved_translates_and_is_refused_when_damaged() {
     assert_eq!(printed.lines().count(), 5, "{printed}");
     assert!(out.join("sx/embedding.target.safetensors").is_file());
     let translate = |file: &Path, input: &str| {
-        let mut command = Command::new(program());
+        let mut command = Command::new(program("translation"));
         command.arg("translate").arg(file).args(["--beam", "2"]).stdin(Stdio::piped());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
@@ -204,7 +180,7 @@ fn a_stopped_run_goes_on_to_the_same_figures_with_any_threads() {
     let [straight, stopped] = ["straight", "stopped"].map(|name| folder.path().join(name));
     let with = |out| [("--data", folder.path()), ("--out", out)];
     stdout(&run(&format!("{flags} --threads 1"), &with(&straight)));
-    let mut command = Command::new(program());
+    let mut command = Command::new(program("translation"));
     command.args(["--units", "16", "--groups", "8", "--quiet", "--save-every", "0"]);
     command.args(flags.split(' ')).arg("--data").arg(folder.path()).arg("--out").arg(&stopped);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -7,7 +7,7 @@ use super::report::REPORT;
 use clap::ValueEnum;
 use dpq::Error;
 use dpq::io::{check_writable, write_whole};
-use dpq::train::{LATEST, PREVIOUS, Which};
+use dpq::train::{BEST, LATEST, PREVIOUS, Which};
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::iter::once;
@@ -21,6 +21,9 @@ pub const METRICS: &str = "metrics.jsonl";
 
 /// The compact table, in a model's folder.
 pub const TABLE: &str = "embedding.safetensors";
+
+/// What only some programs write into a model's folder.
+const WHOLE: [&str; 2] = ["translator.safetensors", "embedding.target.safetensors"];
 
 /// Room is asked for no more epochs than this: a run may be meant to be stopped.
 const EPOCHS: usize = 1000;
@@ -57,7 +60,7 @@ fn check(out: &Path, models: &[(Kind, usize)], epochs: usize) -> Result<()> {
     check_writable(&out.join(REPORT))?;
     for &(kind, _) in models {
         create_folder(&folder(kind))?;
-        for file in [METRICS, TABLE, LATEST, PREVIOUS] {
+        for file in [METRICS, TABLE, LATEST, PREVIOUS, BEST].iter().chain(&WHOLE) {
             check_writable(&folder(kind).join(file))?;
         }
     }

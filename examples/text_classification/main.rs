@@ -53,6 +53,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// A report does not show which labels were taken for which of more than these.
+const MOST_LABELS: usize = 50;
+
 /// The exit code of what trains no models to compare; an error is printed.
 fn exit(outcome: Result<()>) -> ExitCode {
     let failed = outcome.map_err(|error| tell(&format!("error: {error}"))).is_err();
@@ -400,6 +403,9 @@ impl Experiment for Classifiers {
 
     /// Which labels were taken for which.
     fn sections(&self, task: &Training, params: &Params<f32>) -> Result<Vec<(String, String)>> {
+        if self.data.labels.len() > MOST_LABELS {
+            return Ok(Vec::new());
+        }
         let found = task.classify(&mut Tape::new(), params, &self.data.test)?;
         let confusion = Confusion::new(&self.data.labels, self.data.test.classes(), &found);
         Ok(vec![("Labels of the test texts".into(), confusion.html())])
