@@ -3,6 +3,7 @@
 use super::Result;
 use super::arguments::{Kind, Settings, refuse};
 use dpq::embedding::LowRank;
+use dpq::optim::Group;
 use dpq::pq::{FixedCodes, KMeans};
 use dpq::{CompactEmbedding, DpqEmbedding, Embedding, FullEmbedding, Init, Params, Tape, Tensor};
 use std::rc::Rc;
@@ -92,6 +93,15 @@ pub fn embedding(
         }
     };
     Ok((embedding, Named { name, vocabulary, table }))
+}
+
+/// How a temperature that learns is trained: a single number that all tokens pull at would soon be out of its
+/// range.
+pub const SLOW: Group = Group { learning_rate: 0.01, weight_decay: 0.0 };
+
+/// Whether a parameter is such a temperature.
+pub fn is_temperature(name: &str) -> bool {
+    name.ends_with(".temperature")
 }
 
 /// The rank of low-rank: the one asked for, or that of as many bytes as sx has.

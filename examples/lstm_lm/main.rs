@@ -13,7 +13,7 @@ mod text;
 use arguments::{Arguments, Sizes};
 use clap::Parser;
 use common::arguments::{Kind, Settings};
-use common::embeddings::{Compact, Named, embedding};
+use common::embeddings::{Compact, Named, SLOW, embedding, is_temperature};
 use common::progress::{Progress, thousands};
 use common::report::{Measure, Report};
 use common::results::{Model, Yardstick};
@@ -21,7 +21,7 @@ use common::run::{Begun, Experiment};
 use common::{Result, run};
 use dpq::data::Batches;
 use dpq::nn::{LanguageModel, LstmState};
-use dpq::optim::{Group, Sgd};
+use dpq::optim::Sgd;
 use dpq::train::{Task, Trainer};
 use dpq::{Bound, Embedding, Error, Grads, Init, Params, Tape, Tensor, Var, parallel};
 use serde_json::Value;
@@ -219,10 +219,7 @@ impl Experiment for LanguageModels {
         let (embedding, table) =
             embedding(kind, &mut params, "embedding", init, words, None, &self.settings)?;
         let task = self.training(&mut params, embedding);
-        // A single number that all tokens pull at would soon be out of its range.
-        let slow = Group { learning_rate: 0.01, ..Group::default() };
-        let optimizer = Sgd::new(self.sizes.schedule.learning_rate(0))
-            .group(|name| name.ends_with(".temperature"), slow);
+        let optimizer = Sgd::new(self.sizes.schedule.learning_rate(0)).group(is_temperature, SLOW);
         Ok(Begun { params, task, tables: vec![table], optimizer })
     }
 

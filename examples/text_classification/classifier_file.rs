@@ -1,5 +1,6 @@
 //! A whole classifier in one file: codes and codewords of its features, their words, and its layers.
 
+use crate::BATCH;
 use crate::common::Result;
 use crate::common::embeddings::Compact;
 use crate::features::Features;
@@ -15,9 +16,6 @@ use std::path::Path;
 
 /// The value of `format` in the metadata.
 const FORMAT: &str = "dpq text classifier 1";
-
-/// Texts that are classified at a time, which bounds memory.
-const BATCH: usize = 256;
 
 /// Words take no more room than this, once they are unpacked.
 const MOST_BYTES: u64 = 1 << 28;

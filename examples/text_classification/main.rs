@@ -21,7 +21,7 @@ use arguments::{Arguments, Command, Schedule, Sizes};
 use clap::Parser;
 use classifier_file::Classifier;
 use common::arguments::{Kind, Settings};
-use common::embeddings::{Compact, embedding};
+use common::embeddings::{Compact, SLOW, embedding, is_temperature};
 use common::progress::{tell, thousands};
 use common::report::{Measure, Report};
 use common::results::Yardstick;
@@ -30,7 +30,7 @@ use common::{Result, fingerprint, interrupt, run};
 use confusion::Confusion;
 use dpq::data::Texts;
 use dpq::nn::{TextClassifier, TextClassifierConfig};
-use dpq::optim::{Adam, Group};
+use dpq::optim::Adam;
 use dpq::train::{Task, Trainer};
 use dpq::{Bound, Embedding, Grads, Init, Params, Tape, Var, parallel, rng};
 use features::Features;
@@ -185,10 +185,14 @@ impl Training {
         params: &Params<f32>,
         texts: &Texts,
     ) -> dpq::Result<f64> {
-        let found = self.classify(tape, params, texts)?;
-        let right = found.iter().zip(texts.classes()).filter(|(found, class)| found == class);
-        Ok(right.count() as f64 / texts.len() as f64)
+        Ok(share_right(&self.classify(tape, params, texts)?, texts))
     }
+}
+
+/// The share of texts that were given their class.
+fn share_right(found: &[u32], texts: &Texts) -> f64 {
+    let right = found.iter().zip(texts.classes()).filter(|(found, class)| found == class);
+    right.count() as f64 / texts.len() as f64
 }
 
 /// The texts as ids.
@@ -356,10 +360,7 @@ impl Experiment for Classifiers {
         let model = TextClassifier::new(params.root(), embedding, config);
         let (batch, data) = (self.sizes.batch, self.data.clone());
         let task = Training::new(model, data, batch, self.settings.seed);
-        // A single number that all tokens pull at would soon be out of its range.
-        let slow = Group { learning_rate: 0.01, ..Group::default() };
-        let optimizer =
-            Adam::new(self.sizes.learning_rate).group(|name| name.ends_with(".temperature"), slow);
+        let optimizer = Adam::new(self.sizes.learning_rate).group(is_temperature, SLOW);
         Ok(Begun { params, task, tables: vec![table], optimizer })
     }
 
@@ -398,7 +399,7 @@ impl Experiment for Classifiers {
                 format!("test text {}: {own}, but {found} from the saved table", i + 1).into()
             );
         }
-        self.test(task, params)
+        Ok(share_right(&found, &self.data.test))
     }
 
     /// Which labels were taken for which.

@@ -20,13 +20,13 @@ use arguments::{Arguments, Command, Method, Sizes};
 use bleu::bleu;
 use clap::Parser;
 use common::arguments::{Kind, Settings};
-use common::embeddings::{Compact, Named, embedding};
+use common::embeddings::{Compact, Named, SLOW, embedding, is_temperature};
 use common::progress::{tell, thousands};
 use common::report::{Measure, Report};
 use common::run::{Begun, Experiment};
 use common::{Result, fingerprint, run};
 use dpq::nn::{Translation, Translator, TranslatorConfig};
-use dpq::optim::{Adam, Group, Optimizer, Sgd};
+use dpq::optim::{Adam, Optimizer, Sgd};
 use dpq::train::{Task, Trainer};
 use dpq::{Bound, Embedding, FullEmbedding, Grads, Init, Params, Tape, Var, parallel};
 use sentences::{Encoded, Pairs, Parts, Sentences, Words};
@@ -354,12 +354,9 @@ impl Experiment for Translators {
         let (data, sizes, seed) = (self.data.clone(), self.sizes, self.settings.seed);
         let steps = data.train.batches(sizes.batch);
         let task = Training { model, data, sizes, seed, steps, order: (0, Vec::new()) };
-        // A single number that all tokens pull at would soon be out of its range.
-        let slow = Group { learning_rate: 0.01, ..Group::default() };
-        let is_temperature = |name: &str| name.ends_with(".temperature");
         let optimizer: Box<dyn Optimizer<f32>> = match self.sizes.method {
-            Method::Adam => Box::new(Adam::new(learning_rate).group(is_temperature, slow)),
-            Method::Sgd => Box::new(Sgd::new(learning_rate).group(is_temperature, slow)),
+            Method::Adam => Box::new(Adam::new(learning_rate).group(is_temperature, SLOW)),
+            Method::Sgd => Box::new(Sgd::new(learning_rate).group(is_temperature, SLOW)),
         };
         Ok(Begun { params, task, tables, optimizer })
     }
