@@ -629,7 +629,7 @@ fn a_second_run_into_a_folder_in_use_is_refused() {
 fn tables_made_of_the_full_one_stand_beside_those_that_were_trained() {
     let program = program();
     let folder = Folder::new();
-    let all = "full,low-rank,int8,int2,kmeans,kmeans-tuned,reconstructed,random";
+    let all = "full,low-rank,int8,int2,kmeans,kmeans-tuned,reconstructed,compressed,compressed-tuned,random";
     let output = folder.run_with_out(&program, &format!("--epochs 1 --embedding {all} --quiet"));
     assert_succeeded(&output);
     assert_eq!(models(&output).join(","), all);
@@ -647,6 +647,8 @@ fn tables_made_of_the_full_one_stand_beside_those_that_were_trained() {
     assert!(of("full") > of("int8") && of("int8") > of("int2"));
     assert_eq!([of("kmeans"), of("kmeans-tuned"), of("reconstructed")], [of("random"); 3]);
     assert!(of("low-rank") <= of("kmeans"));
+    assert!(of("compressed") <= of("kmeans"));
+    assert_eq!(of("compressed-tuned"), of("compressed"));
 
     // What the full table is made into may be decided later, since it depends on none of it.
     let arguments = "--epochs 1 --embedding full,low-rank,kmeans,random --quiet --resume";
@@ -674,7 +676,10 @@ fn options_are_those_of_a_form_and_trained_with_it() {
         ("--bands 5:8,20:4", "bands = 5:8,20:4: expected first words below the vocabulary of 10"),
         ("--embedding full --rank 3", "embedding = full: expected low-rank"),
         ("--embedding full --beta 0.1", "embedding = full: expected sx or vq"),
-        ("--embedding full,kmeans --additive", "expected none made by k-means with --additive"),
+        (
+            "--embedding full,kmeans --additive",
+            "expected none that is cut into groups after training with --additive",
+        ),
     ] {
         let output = folder.run(&program, &format!("--epochs 1 {arguments}"));
         assert_eq!(output.status.code(), Some(1), "{arguments}");

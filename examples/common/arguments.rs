@@ -128,6 +128,10 @@ pub enum Kind {
     KmeansTuned,
     /// The full table after training, with codes that learn to reconstruct it, as large as sx
     Reconstructed,
+    /// The full table after training, compressed as `dpq compress` does it, at most as large as sx
+    Compressed,
+    /// The same with its codebook trained for another epoch
+    CompressedTuned,
 }
 
 impl Kind {
@@ -145,6 +149,8 @@ impl Kind {
             Kind::Kmeans => "kmeans",
             Kind::KmeansTuned => "kmeans-tuned",
             Kind::Reconstructed => "reconstructed",
+            Kind::Compressed => "compressed",
+            Kind::CompressedTuned => "compressed-tuned",
         }
     }
 
@@ -262,7 +268,13 @@ impl Flags {
         let plain = DpqConfig::sx(sx.groups, sx.codebook_size);
         let has = |kinds: &[Kind]| kinds.iter().any(|kind| self.embedding.contains(kind));
         let both = self.beta != 0.0 || self.no_batch_norm || self.kmeans_start;
-        let cut = [Kind::Kmeans, Kind::KmeansTuned, Kind::Reconstructed];
+        let cut = [
+            Kind::Kmeans,
+            Kind::KmeansTuned,
+            Kind::Reconstructed,
+            Kind::Compressed,
+            Kind::CompressedTuned,
+        ];
         let made = self.embedding.iter().position(|kind| !kind.is_trained());
         let full = self.embedding.iter().position(|&kind| kind == Kind::Full);
         let twice =
@@ -283,7 +295,7 @@ impl Flags {
             (self.rank.is_some() && !has(&[Kind::LowRank]), "low-rank, the only one with --rank"),
             (
                 (self.additive || self.bands.is_some()) && has(&cut),
-                "none made by k-means with --additive or --bands",
+                "none that is cut into groups after training with --additive or --bands",
             ),
             (twice, "each one once"),
             (

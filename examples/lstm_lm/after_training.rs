@@ -9,7 +9,7 @@ use crate::common::{Result, interrupt};
 use crate::{LanguageModels, Trained, perplexity};
 use dpq::embedding::ScalarTable;
 use dpq::optim::{Group, Sgd};
-use dpq::pq::{FixedCodes, KMeans};
+use dpq::pq::{Compression, FixedCodes, KMeans};
 use dpq::reconstruct::Reconstruction;
 use dpq::train::{Ending, Trainer};
 use dpq::{DpqConfig, Embedding, Params, Tape, Tensor};
@@ -28,12 +28,22 @@ impl LanguageModels {
         let (settings, Trained { params, model }) = (&self.settings, full);
         let table = params.find("embedding.weight").expect("the full table");
         let table = params.get(table).deep_copy();
-        let tuned = kind == Kind::KmeansTuned;
-        let compact = if tuned { Some(by_kmeans(&table, settings)?) } else { None };
+        let compact = match kind {
+            Kind::KmeansTuned => Some(by_kmeans(&table, settings)?),
+            Kind::CompressedTuned => Some(compressed(&table, settings)?),
+            _ => None,
+        };
+        let tuned = compact.is_some();
         let (embedding, bytes) = match compact {
             None => make(kind, &table, settings)?,
             Some(compact) => match self.tune(&compact, params)? {
-                Some(tuned) => (Box::new(tuned) as Box<dyn Embedding<f32>>, compact.bytes()),
+                Some(tuned) => {
+                    // As it was stored before.
+                    let whole = compact.scales().is_some();
+                    let tuned = if whole { tuned.in_eight_bits() } else { tuned };
+                    let bytes = tuned.bytes();
+                    (Box::new(tuned) as Box<dyn Embedding<f32>>, bytes)
+                }
                 None => return Ok(None),
             },
         };
@@ -110,8 +120,22 @@ fn make(kind: Kind, table: &Tensor<f32>, settings: &Settings) -> Result<Made> {
             let config = DpqConfig { batch_norm: false, ..like(settings) };
             Ok(compact(learnt.compress(table, config)?.compact))
         }
+        Kind::Compressed => Ok(compact(compressed(table, settings)?)),
         _ => Ok(compact(by_kmeans(table, settings)?)),
     }
+}
+
+/// The least error of at most as many bytes as sx has.
+///
+/// # Errors
+/// If the settings do not fit.
+fn compressed(table: &Tensor<f32>, settings: &Settings) -> Result<Compact> {
+    let (rows, width) = table.shape().as_matrix();
+    let bytes = like(settings).compact_bits(rows, width) / 8;
+    let kmeans = KMeans { seed: settings.seed, ..KMeans::default() };
+    let settings = Compression { kmeans, ..Compression::dpq(1, 1, 2) };
+    let best = settings.best_split((table, None), rows, bytes, 1..=16, |_, _| ())?;
+    Ok(Compact::from_table(table, &best, None)?)
 }
 
 /// Product quantisation with k-means, as large as sx.

@@ -47,6 +47,23 @@ impl<'a> StoredTensor<'a> {
         StoredTensor { dtype: Dtype::U8, shape: vec![bytes.len()], bytes }
     }
 
+    /// Integers of 32 bits.
+    pub fn from_ids(ids: &[u32]) -> StoredTensor<'static> {
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        StoredTensor { dtype: Dtype::U32, shape: vec![ids.len()], bytes: bytes.into() }
+    }
+
+    /// Integers of 8 bits with these lengths of axes.
+    ///
+    /// # Panics
+    /// If there are not as many as the shape says.
+    #[track_caller]
+    pub fn from_integers(integers: &[i8], shape: &[usize]) -> StoredTensor<'static> {
+        assert_eq!(integers.len(), shape.iter().product::<usize>(), "integers of shape {shape:?}");
+        let bytes: Vec<u8> = integers.iter().map(|&x| x as u8).collect();
+        StoredTensor { dtype: Dtype::I8, shape: shape.to_vec(), bytes: bytes.into() }
+    }
+
     /// The tensor, if it is of real numbers that `T` holds without rounding: `f32` in both
     /// precisions, `f64` in its own; and has at most four axes.
     pub fn to_tensor<T: Real>(&self) -> Option<Tensor<T>> {
@@ -70,6 +87,18 @@ impl<'a> StoredTensor<'a> {
     /// The bytes, if it is a vector of bytes.
     pub fn to_bytes(&self) -> Option<&[u8]> {
         (self.dtype == Dtype::U8 && self.shape.len() == 1).then_some(&self.bytes)
+    }
+
+    /// The integers, if it is a vector of unsigned ones of 32 bits.
+    pub fn to_ids(&self) -> Option<Vec<u32>> {
+        let ids = || self.bytes.as_chunks().0.iter().map(|&x| u32::from_le_bytes(x)).collect();
+        (self.dtype == Dtype::U32 && self.shape.len() == 1).then(ids)
+    }
+
+    /// The integers, if they are signed ones of 8 bits.
+    pub fn to_integers(&self) -> Option<Vec<i8>> {
+        let integers = || self.bytes.iter().map(|&x| x as i8).collect();
+        (self.dtype == Dtype::I8).then(integers)
     }
 
     /// The lengths of the axes.

@@ -10,11 +10,13 @@ use crate::embedding::{Embedded, Embedding};
 use crate::error::{Error, Result};
 use crate::kernels::codewords;
 use crate::kernels::dispatch::dispatch;
+use crate::kernels::reduce::largest;
 use crate::parallel;
 use crate::real::Real;
 use crate::tape::Bound;
 use crate::tensor::Tensor;
 use fearless_simd::Simd;
+use std::sync::Arc;
 
 /// Rows of a piece of lookup.
 const CHUNK: usize = 128;
@@ -24,9 +26,11 @@ const CODES: usize = 64;
 
 /// A compressed table: D codes per id, and the value codebook, G x K x s.
 ///
-/// Row i is the concatenation of values\[g, code\[i, g\]\] over g, or where groups are additive their
-/// mean: the sum in the order of the groups, over D. It has the same bits as the model's own evaluation
-/// gives.
+/// Columns are cut into P parts of s, and the D groups into P runs of D / P. A part of row i is the mean
+/// of its run's codewords values\[g, code\[i, g\]\]: their sum in the order of the groups, over D / P. P is
+/// D where codewords stand one after the other, 1 where groups are additive, and between the two in
+/// tables that were compressed [after training](Self::from_table). A row has the same bits as the model's
+/// own evaluation gives.
 ///
 /// With the feature `io`, `save` writes it to a
 /// [safetensors](https://github.com/huggingface/safetensors) file, which PyTorch and others read without
@@ -35,20 +39,23 @@ const CODES: usize = 64;
 /// | tensor | type and shape | holds |
 /// |---|---|---|
 /// | `codes` | bytes | the packed codes; [`CodeTable`] says how they are packed |
-/// | `values` | G x K x s, in the table's own precision | the codewords |
+/// | `values` | G x K x s, in the table's own precision or in integers of 8 bits | the codewords |
+/// | `scales` | G in 32 bits, if values are integers | a codebook is its integers times its scale |
+/// | `rows` | V in 32 bits, if rows share codes | row i has the codes in row rows\[i\] of `codes` |
 /// | `names` | bytes, if there are names | a name a row in UTF-8, each followed by a line break |
 ///
 /// and these metadata, of which readers need the first seven:
 ///
 /// | field | says |
 /// |---|---|
-/// | `format` | `dpq compact embedding 2`; the first version has no additive groups, bands and names |
-/// | `rows` | V |
+/// | `format` | `dpq compact embedding 2`, or 3 with scales, other parts or shared rows; the first version has no additive groups, bands and names |
+/// | `rows` | the rows of codes: V, unless there is a tensor `rows` |
 /// | `groups` | D |
 /// | `codebook_size` | K |
 /// | `bits` | ceil(log2 K), the bits of a code outside all bands |
 /// | `bands` | `none`, or `first:K_b,first:K_b`: from these rows on codes are below K_b, in ceil(log2 K_b) bits |
-/// | `additive` | `true` if a row is the mean of its codewords |
+/// | `additive` | `true` if parts of a row are means of codewords |
+/// | `parts` | P, of version 3; before, it is 1 where groups are additive, else D |
 /// | `shared` | `true` if G is 1, else G is D |
 /// | `form`, `score`, `batch_norm`, `temperature`, `sampling`, `beta`, `moving_average` | how it was trained, as in [`DpqConfig`] |
 ///
@@ -68,6 +75,12 @@ pub struct CompactEmbedding<T: Real> {
     config: DpqConfig,
     codes: CodeTable,
     values: Tensor<T>,
+    /// P
+    parts: usize,
+    /// What the integers of every codebook are multiplied by, where values are integers.
+    scales: Option<Arc<[f32]>>,
+    /// The row of codes that every id has, where ids share them.
+    rows: Option<Arc<[u32]>>,
     names: Option<Names>,
 }
 
@@ -86,7 +99,8 @@ impl<T: Real> CompactEmbedding<T> {
                 "G x K x s".into(),
             );
         };
-        config.check(if config.additive { s } else { config.groups.saturating_mul(s) })?;
+        let parts = if config.additive { 1 } else { config.groups };
+        config.check(parts.saturating_mul(s))?;
         if codes.rows() == 0 {
             return refuse("rows", "0".into(), "at least 1".into());
         }
@@ -103,7 +117,69 @@ impl<T: Real> CompactEmbedding<T> {
             return refuse("code table", found, shown(sizes));
         }
         values.check_finite(|| "a value of the codebook".into())?;
-        Ok(CompactEmbedding { config, codes, values, names: None })
+        Ok(CompactEmbedding { config, codes, values, parts, scales: None, rows: None, names: None })
+    }
+
+    /// The same codes and values of additive groups, where a row has P parts: as many groups are averaged
+    /// in each, and rows are P times as wide.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if groups are not additive, or P does not divide them.
+    pub fn in_parts(self, parts: usize) -> Result<Self> {
+        if !self.config.additive || parts == 0 || !self.config.groups.is_multiple_of(parts) {
+            let expected = format!("a divisor of {} additive groups", self.config.groups);
+            return Err(Error::Config { name: "parts", value: parts.to_string(), expected });
+        }
+        Ok(CompactEmbedding { parts, ..self })
+    }
+
+    /// With what a file says of its parts and scales.
+    #[cfg(feature = "io")]
+    pub(super) fn stored_in(self, parts: usize, scales: Option<Vec<f32>>) -> Self {
+        CompactEmbedding { parts, scales: scales.map(Arc::from), ..self }
+    }
+
+    /// A table of other rows by the same codewords.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the codes are not of the same sizes.
+    pub fn with_codes(self, codes: CodeTable) -> Result<Self> {
+        let table = CompactEmbedding::new(self.config, codes, self.values)?;
+        Ok(CompactEmbedding { parts: self.parts, scales: self.scales, ..table })
+    }
+
+    /// A table with the same rows of codes for other ids: id i has those of row `rows[i]`. So ids can share
+    /// a row.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there are no ids, [`Error::Id`] if there is no such row of codes.
+    pub fn with_rows(self, rows: &[u32]) -> Result<Self> {
+        if rows.is_empty() {
+            return Err(Error::Config {
+                name: "rows",
+                value: "0".into(),
+                expected: "at least 1".into(),
+            });
+        }
+        if let Some(&id) = rows.iter().find(|&&row| row as usize >= self.codes.rows()) {
+            return Err(Error::Id { id, vocabulary: self.codes.rows() });
+        }
+        Ok(CompactEmbedding { rows: Some(rows.into()), names: None, ..self })
+    }
+
+    /// The same table with values of 8 bits: those of a codebook are rounded to whole numbers from -127
+    /// to 127 times its scale, the largest of them over 127. Files then hold these integers.
+    pub fn in_eight_bits(self) -> Self {
+        let Sizes { size, width, .. } = Sizes::of(self.values.shape());
+        let mut values = self.values.deep_copy();
+        let mut scales = Vec::new();
+        for book in values.data_mut().chunks_exact_mut(size * width) {
+            // The least normal number, so that a codebook of zeros has a scale.
+            let scale = (largest(book) / 127.0).max(f32::MIN_POSITIVE.into()) as f32;
+            book.iter_mut().for_each(|x| *x = of_integer(integer(*x, scale), scale));
+            scales.push(scale);
+        }
+        CompactEmbedding { values, scales: Some(scales.into()), ..self }
     }
 
     /// The same table with a name for every row, which its file then holds, too.
@@ -111,8 +187,8 @@ impl<T: Real> CompactEmbedding<T> {
     /// # Errors
     /// [`Error::Config`] if there are not as many as rows.
     pub fn with_names(self, names: Names) -> Result<Self> {
-        if names.len() != self.codes.rows() {
-            let expected = format!("{}, one for each row", self.codes.rows());
+        if names.len() != self.vocabulary() {
+            let expected = format!("{}, one for each row", self.vocabulary());
             return Err(Error::Config { name: "names", value: names.len().to_string(), expected });
         }
         Ok(CompactEmbedding { names: Some(names), ..self })
@@ -138,12 +214,27 @@ impl<T: Real> CompactEmbedding<T> {
         &self.values
     }
 
+    /// P, the parts of a row: each is the mean of D / P codewords.
+    pub fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// The row of codes of every id, where ids share them.
+    pub fn rows(&self) -> Option<&[u32]> {
+        self.rows.as_deref()
+    }
+
+    /// The scale of every codebook, where values are integers of 8 bits times it.
+    pub fn scales(&self) -> Option<&[f32]> {
+        self.scales.as_deref()
+    }
+
     /// The rows of `ids`, ids.len() x d.
     ///
     /// # Errors
     /// [`Error::Id`] if one is outside the vocabulary.
     pub fn lookup(&self, ids: &[u32]) -> Result<Tensor<T>> {
-        let mut rows = Tensor::zeros([ids.len(), self.row_width()]);
+        let mut rows = Tensor::zeros([ids.len(), self.width()]);
         self.lookup_into(ids, rows.data_mut())?;
         Ok(rows)
     }
@@ -159,17 +250,17 @@ impl<T: Real> CompactEmbedding<T> {
     pub fn lookup_into(&self, ids: &[u32], rows: &mut [T]) -> Result<()> {
         assert_eq!(
             rows.len(),
-            ids.len() * self.row_width(),
+            ids.len() * self.width(),
             "lookup_into: elements of {} rows of width {}",
             ids.len(),
-            self.row_width()
+            self.width()
         );
-        if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.codes.rows()) {
-            return Err(Error::Id { id, vocabulary: self.codes.rows() });
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.vocabulary()) {
+            return Err(Error::Id { id, vocabulary: self.vocabulary() });
         }
-        parallel::for_each_chunk(rows, CHUNK * self.row_width(), |i, rows| {
+        parallel::for_each_chunk(rows, CHUNK * self.width(), |i, rows| {
             let ids = &ids[i * CHUNK..];
-            if self.config.additive {
+            if self.parts < self.config.groups {
                 return self.add_up(ids, rows);
             }
             dispatch!(|simd| self.look_up(simd, ids, rows));
@@ -183,30 +274,44 @@ impl<T: Real> CompactEmbedding<T> {
         let Sizes { width: s, .. } = Sizes::of(self.values.shape());
         let stride = Sizes::of(self.values.shape()).stride();
         let mut room = [0; CODES];
-        for (&id, row) in ids.iter().zip(rows.chunks_exact_mut(self.row_width())) {
+        for (&id, row) in ids.iter().zip(rows.chunks_exact_mut(self.width())) {
             for (i, part) in row.chunks_mut(CODES * s).enumerate() {
                 let codes = &mut room[..part.len() / s];
-                self.codes.unpack_codes(id as usize, i * CODES, codes);
+                self.codes.unpack_codes(self.row_of_codes(id), i * CODES, codes);
                 codewords::put(&self.values.data()[i * CODES * stride * s..], stride, codes, part);
             }
         }
     }
 
-    /// Fills some rows of additive groups.
+    /// Fills some rows whose parts are means of several codewords.
     fn add_up(&self, ids: &[u32], rows: &mut [T]) {
-        let (sizes, d) = (Sizes::of(self.values.shape()), self.row_width());
-        for (&id, row) in ids.iter().zip(rows.chunks_exact_mut(d)) {
+        let sizes = Sizes::of(self.values.shape());
+        let each = self.config.groups / self.parts;
+        for (&id, row) in ids.iter().zip(rows.chunks_exact_mut(self.width())) {
             let codeword = |(g, code): (usize, u32)| {
-                &self.values.data()[sizes.codeword(g, code as usize) * d..][..d]
+                &self.values.data()[sizes.codeword(g, code as usize) * sizes.width..][..sizes.width]
             };
-            let codewords = self.codes.row(id as usize).enumerate().map(codeword);
-            average(codewords, self.config.groups, row);
+            let mut codewords = self.codes.row(self.row_of_codes(id)).enumerate().map(codeword);
+            for part in row.chunks_exact_mut(sizes.width) {
+                average(codewords.by_ref().take(each), each, part);
+            }
         }
     }
 
-    fn row_width(&self) -> usize {
-        let s = self.values.shape()[2];
-        if self.config.additive { s } else { self.config.groups * s }
+    /// The row of codes that an id has.
+    #[inline(always)]
+    fn row_of_codes(&self, id: u32) -> usize {
+        self.rows.as_ref().map_or(id, |rows| rows[id as usize]) as usize
+    }
+
+    /// Ids are `0..vocabulary()`.
+    pub fn vocabulary(&self) -> usize {
+        self.rows.as_ref().map_or(self.codes.rows(), |rows| rows.len())
+    }
+
+    /// d, the width of a row.
+    pub fn width(&self) -> usize {
+        self.parts * self.values.shape()[2]
     }
 
     /// The same table in another precision.
@@ -215,17 +320,29 @@ impl<T: Real> CompactEmbedding<T> {
     /// [`Error::NotFinite`] if a value is beyond its range.
     pub fn cast<U: Real>(&self) -> Result<CompactEmbedding<U>> {
         let cast = CompactEmbedding::new(self.config, self.codes.clone(), self.values.cast())?;
-        Ok(CompactEmbedding { names: self.names.clone(), ..cast })
+        Ok(CompactEmbedding {
+            parts: self.parts,
+            scales: self.scales.clone(),
+            rows: self.rows.clone(),
+            names: self.names.clone(),
+            ..cast
+        })
     }
 
-    /// Bytes of the packed codes and of the values: what a file of it stores, but for header and names.
+    /// Bytes of the packed codes and of the values, with scales and rows where it has them: what a file of
+    /// it stores, but for header and names.
     pub fn bytes(&self) -> usize {
-        self.codes.bytes().len() + size_of_val(self.values.data())
+        let values = match &self.scales {
+            Some(scales) => self.values.data().len() + size_of_val(&scales[..]),
+            None => size_of_val(self.values.data()),
+        };
+        let rows = self.rows.as_ref().map_or(0, |rows| size_of_val(&rows[..]));
+        self.codes.bytes().len() + values + rows
     }
 
     /// Bytes of the full table in the same precision.
     pub fn full_bytes(&self) -> usize {
-        size_of::<T>() * self.codes.rows() * self.row_width()
+        size_of::<T>() * self.vocabulary() * self.width()
     }
 
     /// How many times smaller than the full table it is, from the bytes that are really stored.
@@ -234,17 +351,27 @@ impl<T: Real> CompactEmbedding<T> {
     }
 }
 
+/// The whole number that a value is nearest to, as a multiple of a scale.
+pub(super) fn integer<T: Real>(x: T, scale: f32) -> i8 {
+    (x.to_f64() / f64::from(scale)).round().clamp(-127.0, 127.0) as i8
+}
+
+/// What a whole number stands for: the product in the table's precision.
+pub(super) fn of_integer<T: Real>(integer: i8, scale: f32) -> T {
+    T::from_f64(integer.into()) * T::from_f64(scale.into())
+}
+
 impl<T: Real> Embedding<T> for CompactEmbedding<T> {
     fn vocabulary(&self) -> usize {
-        self.codes.rows()
+        self.vocabulary()
     }
 
     fn width(&self) -> usize {
-        self.row_width()
+        self.width()
     }
 
     fn forward<'t>(&self, p: &Bound<'t, T>, ids: &[u32]) -> Embedded<'t, T> {
-        let mut rows = p.tape.uninit([ids.len(), self.row_width()]);
+        let mut rows = p.tape.uninit([ids.len(), self.width()]);
         if let Err(fault) = self.lookup_into(ids, rows.data_mut()) {
             rows.data_mut().fill(T::NAN);
             p.tape.fail(fault);

@@ -4,7 +4,7 @@ use super::additive::divide;
 use super::codebook::Sizes;
 use super::codes::{PADDING, code_at, place};
 use super::compact::CompactEmbedding;
-use super::compact_file::{HEADER_BYTES, head, misfit, names};
+use super::compact_file::{HEADER_BYTES, Head, head, misfit, names, row_of_ids};
 use super::config::DpqConfig;
 use super::names::Names;
 use crate::error::{Error, Result};
@@ -21,8 +21,12 @@ pub struct CompactReader<T: Real> {
     path: PathBuf,
     file: File,
     config: DpqConfig,
+    /// Of codes.
     rows: usize,
+    parts: usize,
     values: Tensor<T>,
+    /// The row of codes of every id, where ids share them.
+    row_of_ids: Option<Vec<u32>>,
     /// The first byte of the codes.
     codes: u64,
     code_bytes: u64,
@@ -47,7 +51,8 @@ impl<T: Real> CompactReader<T> {
     fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|source| Error::io(path, source))?;
         let (mut tensors, metadata) = placed_tensors(path, &file, HEADER_BYTES)?;
-        let names = tensors.remove("names");
+        let (names, shared) = (tensors.remove("names"), tensors.remove("rows"));
+        let scales = tensors.remove("scales").map(|scales| scales.read(path, &file)).transpose()?;
         let (Some(codes), Some(values)) = (tensors.remove("codes"), tensors.remove("values"))
         else {
             return Err(misfit(path, "no tensors codes and values".into()));
@@ -55,7 +60,10 @@ impl<T: Real> CompactReader<T> {
         if let Some(name) = tensors.keys().next() {
             return Err(misfit(path, format!("a tensor {name}")));
         }
-        let (config, rows, values) = head(path, &metadata, &values.read(path, &file)?)?;
+        let Head { config, rows, parts, values, .. } =
+            head(path, &metadata, &values.read(path, &file)?, scales.as_ref())?;
+        let shared = shared.map(|shared| shared.read(path, &file)).transpose()?;
+        let row_of_ids = shared.map(|shared| row_of_ids(path, &shared, rows)).transpose()?;
         let bits = config.bands.code_bits(rows, config.groups, config.codebook_size);
         let code_bytes = codes.place.end - codes.place.start;
         let fits = bits.is_some_and(|bits| bits.div_ceil(8) as u64 == code_bytes);
@@ -64,7 +72,18 @@ impl<T: Real> CompactReader<T> {
             return Err(misfit(path, found));
         }
         let (path, codes) = (path.to_path_buf(), codes.place.start);
-        Ok(CompactReader { path, file, config, rows, values, codes, code_bytes, names })
+        Ok(CompactReader {
+            path,
+            file,
+            config,
+            rows,
+            parts,
+            values,
+            row_of_ids,
+            codes,
+            code_bytes,
+            names,
+        })
     }
 
     /// The settings that it was trained with.
@@ -74,13 +93,12 @@ impl<T: Real> CompactReader<T> {
 
     /// Ids are `0..vocabulary()`.
     pub fn vocabulary(&self) -> usize {
-        self.rows
+        self.row_of_ids.as_ref().map_or(self.rows, Vec::len)
     }
 
     /// The width of a row.
     pub fn width(&self) -> usize {
-        let s = self.values.shape()[2];
-        if self.config.additive { s } else { self.config.groups * s }
+        self.parts * self.values.shape()[2]
     }
 
     /// Reads the names of the rows, if the file has them.
@@ -89,7 +107,7 @@ impl<T: Real> CompactReader<T> {
     /// [`Error::Io`] if they cannot be read, [`Error::File`] if they are not as many as rows, or no names.
     pub fn names(&self) -> Result<Option<Names>> {
         let read = |placed: &PlacedTensor| {
-            names(&self.path, &placed.read(&self.path, &self.file)?, self.rows)
+            names(&self.path, &placed.read(&self.path, &self.file)?, self.vocabulary())
         };
         self.names.as_ref().map(read).transpose()
     }
@@ -111,14 +129,18 @@ impl<T: Real> CompactReader<T> {
             "lookup_into: elements of {} rows of width {width}",
             ids.len()
         );
-        if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.rows) {
-            return Err(Error::Id { id, vocabulary: self.rows });
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.vocabulary()) {
+            return Err(Error::Id { id, vocabulary: self.vocabulary() });
         }
-        ids.iter().zip(rows.chunks_exact_mut(width)).try_for_each(|(&id, row)| self.read(id, row))
+        ids.iter().zip(rows.chunks_exact_mut(width)).try_for_each(|(&id, row)| {
+            self.read(self.row_of_ids.as_ref().map_or(id, |rows| rows[id as usize]), row)
+        })
     }
 
+    /// Reads a row of codes.
     fn read(&self, id: u32, row: &mut [T]) -> Result<()> {
-        let DpqConfig { groups, codebook_size, bands, additive, .. } = self.config;
+        let DpqConfig { groups, codebook_size, bands, .. } = self.config;
+        let each = groups / self.parts;
         let sizes = Sizes::of(self.values.shape());
         let (first, bits) = place(bands, self.rows, groups, codebook_size, id as usize);
         let below = bands.codewords(id, codebook_size);
@@ -140,15 +162,15 @@ impl<T: Real> CompactReader<T> {
                 }
                 let codeword = &self.values.data()[sizes.codeword(g, code) * sizes.width..];
                 let codeword = &codeword[..sizes.width];
-                match (additive, g) {
-                    (false, _) => row[g * sizes.width..][..sizes.width].copy_from_slice(codeword),
-                    (true, 0) => row.copy_from_slice(codeword),
-                    (true, _) => row.iter_mut().zip(codeword).for_each(|(sum, c)| *sum += *c),
+                let part = &mut row[g / each * sizes.width..][..sizes.width];
+                match g % each {
+                    0 => part.copy_from_slice(codeword),
+                    _ => part.iter_mut().zip(codeword).for_each(|(sum, c)| *sum += *c),
                 }
             }
         }
-        if additive {
-            divide(row, groups);
+        if each > 1 {
+            divide(row, each);
         }
         Ok(())
     }

@@ -33,6 +33,8 @@ pub struct FixedCodes {
     config: DpqConfig,
     codes: CodeTable,
     width: usize,
+    /// P
+    parts: usize,
     values: ParamId,
     padding: Option<u32>,
 }
@@ -66,20 +68,22 @@ impl FixedCodes {
         let codes = CodeTable::pack_in_bands(&codes, config.groups, k, config.bands);
         let shape = [config.codebooks(), k, config.group_width(width)];
         let values = scope.weight("values", shape, EMBEDDING_INIT);
-        Ok(FixedCodes { config: config.sizes_only(), codes, width, values, padding: None })
+        let parts = if config.additive { 1 } else { config.groups };
+        Ok(FixedCodes { config: config.sizes_only(), codes, width, parts, values, padding: None })
     }
 
     /// The codes of a compact table. Adds `values`, G x K x s, which start as the table's own, whatever
-    /// the scope says.
+    /// the scope says; they are numbers, where the table's are integers with scales, too.
     ///
     /// # Panics
-    /// If the scope has `values` already.
+    /// If the scope has `values` already, or ids of the table share rows of codes.
     #[track_caller]
     pub fn from_compact<T: Real>(mut scope: Scope<'_, T>, compact: &CompactEmbedding<T>) -> Self {
+        assert!(compact.rows().is_none(), "from_compact: ids share rows of codes");
         let (config, codes) = (*compact.config(), compact.codes().clone());
-        let width = compact.width();
+        let (width, parts) = (compact.width(), compact.parts());
         let values = scope.add("values", compact.values().deep_copy());
-        FixedCodes { config, codes, width, values, padding: None }
+        FixedCodes { config, codes, width, parts, values, padding: None }
     }
 
     /// Positions with this id get its row like any other, but no gradient. None by default.
@@ -124,7 +128,9 @@ impl FixedCodes {
     /// # Errors
     /// [`Error::NotFinite`] if a value is not finite.
     pub fn to_compact<T: Real>(&self, params: &Params<T>) -> Result<CompactEmbedding<T>> {
-        CompactEmbedding::new(self.config, self.codes.clone(), params.get(self.values).deep_copy())
+        let values = params.get(self.values).deep_copy();
+        let compact = CompactEmbedding::new(self.config, self.codes.clone(), values)?;
+        if self.config.additive { compact.in_parts(self.parts) } else { Ok(compact) }
     }
 }
 
@@ -152,9 +158,10 @@ impl<T: Real> Embedding<T> for FixedCodes {
             codewords.extend(codes.map(|(g, code)| sizes.codeword(g, code as usize) as u32));
         }
         let all = values.reshape([sizes.books * sizes.size, sizes.width]);
-        let of_queries = self.config.query_width(self.width);
-        let rows = all.gather_rows(&codewords).reshape([ids.len(), of_queries]);
-        let rows = if self.config.additive { mean_of_groups(rows, groups) } else { rows };
+        let (parts, each) = (self.parts, groups / self.parts);
+        let of_parts = all.gather_rows(&codewords).reshape([ids.len() * parts, each * sizes.width]);
+        let of_parts = if each > 1 { mean_of_groups(of_parts, each) } else { of_parts };
+        let rows = of_parts.reshape([ids.len(), self.width]);
         // The codewords of padding are those of other ids as well, so it is its rows that are stopped.
         Embedded { rows: stop_padding(rows, ids, self.padding), regulariser: None }
     }
@@ -172,12 +179,21 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
         |((v, n, groups, s, k), [shared, additive], padding)| {
             let config = DpqConfig { shared, additive, ..DpqConfig::vq(groups, k) };
             let values = tensor([config.codebooks(), k, s]);
-            (Just(config), ids(v * groups, k), values, ids(n, v), Just(padding))
+            let parts: Vec<usize> = match additive {
+                true => (1..=groups).filter(|parts| groups.is_multiple_of(*parts)).collect(),
+                false => vec![groups],
+            };
+            let parts = proptest::sample::select(parts);
+            (Just(config), parts, ids(v * groups, k), values, ids(n, v), Just(padding))
         },
     );
-    vec![Case::new("fixed codes", inputs, |(config, codes, values, ids, padding)| {
+    vec![Case::new("fixed codes", inputs, |(config, parts, codes, values, ids, padding)| {
         let codes = CodeTable::pack(&codes, config.groups, config.codebook_size);
         let compact = CompactEmbedding::new(config, codes, values).expect("what fits together");
+        let compact = match config.additive {
+            true => compact.in_parts(parts).expect("a divisor"),
+            false => compact,
+        };
         let mut params = crate::Params::new();
         let embedding = FixedCodes::from_compact(params.scope("words"), &compact);
         let embedding = FixedCodes { padding, ..embedding };

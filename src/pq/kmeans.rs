@@ -51,13 +51,16 @@ pub struct KMeans {
     /// A codebook is trained on at most K times as many points, those of rows drawn at random; with
     /// `None`, on all. 256 by default.
     pub sample: Option<usize>,
-    /// Decides the start and the sample. 0 by default.
+    /// How often it is done from another start, of which the one with the least error is kept. 1 by
+    /// default.
+    pub restarts: usize,
+    /// Decides the starts and the sample. 0 by default.
     pub seed: u64,
 }
 
 impl Default for KMeans {
     fn default() -> Self {
-        KMeans { iterations: 25, sample: Some(256), seed: 0 }
+        KMeans { iterations: 25, sample: Some(256), restarts: 1, seed: 0 }
     }
 }
 
@@ -83,14 +86,21 @@ impl KMeans {
     /// element is neither 0 nor of a size from 1e-10 to 1e15, if the configuration does not fit its
     /// width or is additive, or the sample is 0; [`Error::NotFinite`] if an element is not finite.
     pub fn codebooks<T: Real>(&self, table: &Tensor<T>, config: &DpqConfig) -> Result<Tensor<T>> {
-        Ok(self.fit(table, config)?.codebooks)
+        Ok(self.fit(table, None, config)?.codebooks)
     }
 
-    /// The same, with the error at every iteration.
+    /// The same of rows with weights, as frequencies: w\[i\] for row i, by which its points count in means
+    /// and in the choice of a start; and with the error at every iteration.
     ///
     /// # Errors
-    /// As [`codebooks`](KMeans::codebooks).
-    pub fn fit<T: Real>(&self, table: &Tensor<T>, config: &DpqConfig) -> Result<Centroids<T>> {
+    /// As [`codebooks`](KMeans::codebooks), and if there are no restarts, or weights are not as many as
+    /// rows, not finite, negative, or all 0.
+    pub fn fit<T: Real>(
+        &self,
+        table: &Tensor<T>,
+        weights: Option<&[f64]>,
+        config: &DpqConfig,
+    ) -> Result<Centroids<T>> {
         let [vocabulary, width] = check_finished(table)?;
         config.check(width)?;
         let refuse = |name, value, expected: &str| {
@@ -102,6 +112,10 @@ impl KMeans {
         if self.sample == Some(0) {
             return refuse("sample", "0".into(), "at least 1 point per codeword, or none set");
         }
+        if self.restarts == 0 {
+            return refuse("restarts", "0".into(), "at least 1");
+        }
+        check_weights(weights, vocabulary)?;
         let largest = table.data().iter().fold(0.0_f64, |most, x| most.max(x.to_f64().abs()));
         if largest != 0.0 && !SIZES.contains(&largest) {
             let expected = "0, or 1e-10 to 1e15, as distances need";
@@ -114,7 +128,16 @@ impl KMeans {
         });
         let rows = (wanted < vocabulary).then(|| self.drawn(wanted, vocabulary));
         let queries = Queries::new(table, rows.as_deref(), groups);
-        Ok(self.lloyd(queries, config))
+        let of_sample: Option<Vec<f64>> = match (weights, &rows) {
+            (Some(weights), Some(rows)) => {
+                Some(rows.iter().map(|&row| weights[row as usize]).collect())
+            }
+            _ => None,
+        };
+        let weights = of_sample.as_deref().or(weights);
+        let runs = (0..self.restarts).map(|run| self.lloyd(queries, weights, config, run));
+        let error = |run: &Centroids<T>| run.errors.last().copied().unwrap_or_default();
+        Ok(runs.min_by(|a, b| error(a).total_cmp(&error(b))).expect("at least one run"))
     }
 
     /// `wanted` of the rows, each set of them with the same probability, in order (Knuth's
@@ -130,21 +153,29 @@ impl KMeans {
         drawn
     }
 
-    fn lloyd<T: Real>(&self, rows: Queries<'_, T>, config: &DpqConfig) -> Centroids<T> {
+    fn lloyd<T: Real>(
+        &self,
+        rows: Queries<'_, T>,
+        weights: Option<&[f64]>,
+        config: &DpqConfig,
+        run: usize,
+    ) -> Centroids<T> {
         let (books, k, s) = (config.codebooks(), config.codebook_size, rows.group_width());
         let points = |book: usize| {
             let groups = if config.shared { 0..config.groups } else { book..book + 1 };
-            Points { rows, groups }
+            Points { rows, groups, weights }
         };
         let mut codebooks = Tensor::zeros([books, k, s]);
         parallel::for_each_chunk(codebooks.data_mut(), k * s, |book, centroids| {
-            let mut rng = rng::stream(self.seed, "kmeans.start", book as u64);
+            let mut rng = rng::stream(self.seed, "kmeans.start", (run * books + book) as u64);
             plus_plus(&points(book), &mut rng, centroids);
         });
 
         let pools = Pools::default();
         let mut codes = vec![0; rows.len() * config.groups];
         let (mut errors, mut off) = (Vec::new(), vec![0.0; books]);
+        let all = weights.map_or(rows.len() as f64, |weights| weights.iter().sum());
+        let all = all * (config.groups * s) as f64;
         for _ in 0..self.iterations {
             nearest(&pools, rows, &codebooks, &mut codes);
             let mut next = codebooks.deep_copy();
@@ -152,7 +183,7 @@ impl KMeans {
             parallel::for_each(Order::Forward, work, |book, (centroids, off)| {
                 *off = move_to_means(&points(book), &codes, centroids);
             });
-            errors.push(off.iter().sum::<f64>() / (codes.len() * s) as f64);
+            errors.push(off.iter().sum::<f64>() / all);
             let unchanged = next == codebooks;
             codebooks = next;
             if unchanged {
@@ -188,13 +219,35 @@ pub(super) fn nearest_codes<T: Real>(
     codes
 }
 
+/// Refuses weights that cannot be those of so many rows.
+pub(super) fn check_weights(weights: Option<&[f64]>, rows: usize) -> Result<()> {
+    let Some(weights) = weights else { return Ok(()) };
+    let refuse = |value, expected: &str| {
+        Err(Error::Config { name: "weights", value, expected: expected.into() })
+    };
+    if weights.len() != rows {
+        return refuse(weights.len().to_string(), &format!("{rows}, one for each row"));
+    }
+    // Single precision has to hold them, and sums of them.
+    let sound = |weight: f64| weight == 0.0 || (1e-10..=1e15).contains(&weight);
+    if let Some((row, &weight)) = weights.iter().enumerate().find(|(_, weight)| !sound(**weight)) {
+        let expected = "0, or 1e-10 to 1e15";
+        return refuse(format!("{weight:e} for row {row}"), expected);
+    }
+    if weights.iter().all(|&weight| weight == 0.0) {
+        return refuse("all 0".into(), "a positive one");
+    }
+    Ok(())
+}
+
 /// ||x - c||^2
 fn distance<T: Real>(x: &[T], c: &[T]) -> f64 {
     x.iter().zip(c).map(|(x, c)| (x.to_f64() - c.to_f64()).powi(2)).sum()
 }
 
 /// Moves every centroid of a codebook to the mean of the points that have its code, or without any to
-/// a far point. Returns the sum of the squared distances of all points from their centroids before.
+/// a far point. Returns the weighted sum of the squared distances of all points from their centroids
+/// before.
 ///
 /// Means are taken of differences from one of the points, so that the mean of equal points is that
 /// point, and a cluster far from the origin loses no digits.
@@ -204,28 +257,30 @@ fn move_to_means<T: Real>(points: &Points<'_, T>, codes: &[u32], centroids: &mut
         let (row, g) = points.place(i);
         codes[row * groups + g] as usize
     };
-    let (mut counts, mut sums) = (vec![0_usize; centroids.len() / s], vec![0.0; centroids.len()]);
+    let (mut totals, mut sums) = (vec![0.0; centroids.len() / s], vec![0.0; centroids.len()]);
     let mut origins = vec![T::ZERO; centroids.len()];
     let mut off = 0.0;
     for i in 0..points.len() {
-        let (point, j) = (points.point(i), code(i));
-        off += distance(point, &centroids[j * s..][..s]);
+        let (point, j, weight) = (points.point(i), code(i), points.weight(i));
+        off += weight * distance(point, &centroids[j * s..][..s]);
         let origin = &mut origins[j * s..][..s];
-        if counts[j] == 0 {
+        if totals[j] == 0.0 {
             origin.copy_from_slice(point);
         }
-        counts[j] += 1;
+        totals[j] += weight;
         for ((sum, x), origin) in sums[j * s..][..s].iter_mut().zip(point).zip(origin) {
-            *sum += x.to_f64() - origin.to_f64();
+            *sum += weight * (x.to_f64() - origin.to_f64());
         }
     }
-    for (at, c) in centroids.iter_mut().enumerate().filter(|(at, _)| counts[at / s] > 0) {
-        *c = T::from_f64(origins[at].to_f64() + sums[at] / counts[at / s] as f64);
+    for (at, c) in centroids.iter_mut().enumerate().filter(|(at, _)| totals[at / s] > 0.0) {
+        *c = T::from_f64(origins[at].to_f64() + sums[at] / totals[at / s]);
     }
 
-    let empty: Vec<usize> = (0..counts.len()).filter(|&j| counts[j] == 0).collect();
+    let empty: Vec<usize> = (0..totals.len()).filter(|&j| totals[j] == 0.0).collect();
     if !empty.is_empty() {
-        let far = farthest(points, |i| distance(points.point(i), &centroids[code(i) * s..][..s]));
+        let far = farthest(points, |i| {
+            points.weight(i) * distance(points.point(i), &centroids[code(i) * s..][..s])
+        });
         for (j, i) in empty.into_iter().zip(far) {
             centroids[j * s..][..s].copy_from_slice(points.point(i));
         }
@@ -297,7 +352,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_error_never_rises((table, config) in problems()) {
-            let fit = KMeans::default().fit(&table, &config).unwrap();
+            let fit = KMeans::default().fit(&table, None, &config).unwrap();
             for pair in fit.errors.windows(2) {
                 prop_assert!(pair[1] <= pair[0] * (1.0 + 1e-12) + 1e-25, "{:?}", fit.errors);
             }
@@ -310,7 +365,7 @@ mod tests {
         #[test]
         fn an_iteration_equals_its_definition((table, config) in problems(), after in 0..4_usize) {
             let run = |iterations| {
-                KMeans { iterations, ..KMeans::default() }.fit(&table, &config).unwrap()
+                KMeans { iterations, ..KMeans::default() }.fit(&table, None, &config).unwrap()
             };
             let (parts, before) = (parts(&table, &config), books(&run(after).codebooks));
             // Between two codewords that are equally near, rounding decides.
@@ -360,7 +415,7 @@ mod tests {
         #[test]
         fn threads_and_instruction_sets_give_the_same_bits((table, config) in problems()) {
             let table = table.cast::<f32>();
-            let run = || KMeans::default().fit(&table, &config).unwrap();
+            let run = || KMeans::default().fit(&table, None, &config).unwrap();
             let one = with_threads(1, run);
             prop_assert_eq!(&one, &with_threads(2, run));
             prop_assert_eq!(&one, &with_threads(4, run));
@@ -373,7 +428,7 @@ mod tests {
     #[test]
     fn codewords_without_points_move_to_the_farthest_ones() {
         let table = Tensor::from([[0.0], [0.1], [5.0], [5.0], [9.0]]);
-        let points = Points { rows: Queries::new(&table, None, 1), groups: 0..1 };
+        let points = Points { rows: Queries::new(&table, None, 1), groups: 0..1, weights: None };
         // All points have code 1, whose mean is 3.82: the farthest are 9, 0 and 0.1, then the 5s.
         let mut centroids = [7.0, 4.0, 8.0, 8.0, 8.0];
         move_to_means(&points, &[1; 5], &mut centroids);
@@ -394,7 +449,7 @@ mod tests {
         // Clusters that are far apart are found from a part of the rows.
         let table = Tensor::from_fn([5000, 4], |i| (i / 4 % 3 * 100) as f64 + (i as f64).sin());
         let few = KMeans { sample: Some(20), ..KMeans::default() };
-        let fit = few.fit(&table, &DpqConfig::vq(2, 3)).unwrap();
+        let fit = few.fit(&table, None, &DpqConfig::vq(2, 3)).unwrap();
         let error = error(&parts(&table, &DpqConfig::vq(2, 3)), &books(&fit.codebooks));
         assert!(error < 1.0 && error != *fit.errors.last().unwrap(), "{error}");
     }
@@ -403,7 +458,7 @@ mod tests {
     fn a_cluster_far_from_the_origin_keeps_its_digits() {
         let table = Tensor::from_fn([200, 2], |i| 1000.0 + (i % 7) as f32 / 64.0);
         let config = DpqConfig::vq(2, 7);
-        let fit = KMeans::default().fit(&table, &config).unwrap();
+        let fit = KMeans::default().fit(&table, None, &config).unwrap();
         let mut found = fit.codebooks.data()[..7].to_vec();
         found.sort_by(f32::total_cmp);
         let expected: Vec<f32> = (0..7).map(|i| 1000.0 + i as f32 / 64.0).collect();

@@ -13,6 +13,8 @@ use std::ops::Range;
 pub(super) struct Points<'a, T: Real> {
     pub(super) rows: Queries<'a, T>,
     pub(super) groups: Range<usize>,
+    /// The weight of every row; `None` for equal ones.
+    pub(super) weights: Option<&'a [f64]>,
 }
 
 impl<'a, T: Real> Points<'a, T> {
@@ -28,6 +30,12 @@ impl<'a, T: Real> Points<'a, T> {
         &self.rows.row(i / groups)[(self.groups.start + i % groups) * s..][..s]
     }
 
+    /// The weight of point i.
+    #[inline(always)]
+    pub(super) fn weight(&self, i: usize) -> f64 {
+        self.weights.map_or(1.0, |weights| weights[i / self.groups.len()])
+    }
+
     /// The row of point i, and its group.
     #[inline(always)]
     pub(super) fn place(&self, i: usize) -> (usize, usize) {
@@ -38,11 +46,11 @@ impl<'a, T: Real> Points<'a, T> {
 /// Panels of a block: its distances are summed at once.
 const PANELS: usize = 16;
 
-/// Fills the K centroids of a codebook by k-means++ (Arthur & Vassilvitskii 2007): the first is a
-/// point, each with the same probability; every other one is point i with probability
+/// Fills the K centroids of a codebook by k-means++ (Arthur & Vassilvitskii 2007): the first is point i
+/// with a probability of w\[i\] / sum w, every other one with probability
 ///
 /// ```text
-/// D[i]^2 / sum_l D[l]^2      D[i]^2 = the squared distance of point i from its nearest centroid so far
+/// w[i] D[i]^2 / sum_l w[l] D[l]^2      D[i]^2 = the squared distance of point i from its nearest centroid so far
 /// ```
 ///
 /// Where all points are centroids already, the centroids so far are repeated in their order.
@@ -53,21 +61,36 @@ pub(super) fn plus_plus<T: Real>(points: &Points<'_, T>, rng: &mut ChaCha8Rng, b
     for (tokens, panel) in panel::tokens::<T>(0..n).zip(panels.chunks_exact_mut(s * T::LANES)) {
         dispatch!(|simd| gather(simd, points, tokens, panel));
     }
-    // Lanes without a point have the distance 0, so that they are never drawn.
+    // Lanes without a point have the distance 0 and the weight 0, so that they are never drawn.
     let mut distances = vec![T::ZERO; padded];
     distances[..n].fill(T::ONE / T::ZERO);
+    let mut weights = vec![T::ZERO; padded];
+    weights.iter_mut().take(n).enumerate().for_each(|(i, w)| *w = T::from_f64(points.weight(i)));
     let mut sums = vec![0.0; padded.div_ceil(PANELS * T::LANES)];
 
-    let mut next = ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize;
+    let mut next = match points.weights {
+        None => ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize,
+        Some(_) => {
+            let blocks = weights.chunks(PANELS * T::LANES);
+            let totals: Vec<f64> =
+                blocks.map(|block| block.iter().map(|w| w.to_f64()).sum()).collect();
+            draw(rng, &totals, &weights).expect("a positive weight")
+        }
+    };
+    let mut chances = vec![T::ZERO; padded];
     for filled in 0..book.len() / s {
         book[filled * s..][..s].copy_from_slice(points.point(next));
         let centroid = &book[filled * s..][..s];
         let blocks = panels.chunks(PANELS * T::LANES * s);
         let blocks = blocks.zip(distances.chunks_mut(PANELS * T::LANES));
-        for ((panels, distances), sum) in blocks.zip(&mut sums) {
-            *sum = dispatch!(|simd| move_nearer(simd, panels, centroid, distances));
+        let of_blocks =
+            weights.chunks(PANELS * T::LANES).zip(chances.chunks_mut(PANELS * T::LANES));
+        for (((panels, distances), (weights, chances)), sum) in blocks.zip(of_blocks).zip(&mut sums)
+        {
+            let at = (panels, centroid);
+            *sum = dispatch!(|simd| move_nearer(simd, at, weights, distances, chances));
         }
-        match draw(rng, &sums, &distances) {
+        match draw(rng, &sums, &chances) {
             Some(drawn) => next = drawn,
             None => {
                 let (found, rest) = book.split_at_mut((filled + 1) * s);
@@ -90,18 +113,22 @@ fn gather<S: Simd, T: Real>(simd: S, points: &Points<'_, T>, at: Range<usize>, p
     );
 }
 
-/// distances\[i\] <- min(distances\[i\], ||point i - centroid||^2) for the points of some panels; returns
-/// their sum.
+/// distances\[i\] <- min(distances\[i\], ||point i - centroid||^2) for the points of some panels, and
+/// chances\[i\] <- weights\[i\] distances\[i\]; returns the sum of these.
 #[inline(always)]
 fn move_nearer<S: Simd, T: Real>(
     simd: S,
-    panels: &[T],
-    centroid: &[T],
+    (panels, centroid): (&[T], &[T]),
+    weights: &[T],
     distances: &mut [T],
+    chances: &mut [T],
 ) -> f64 {
     let mut sums = T::Wide::<S>::splat(simd, T::ZERO);
     let panels = panels.chunks_exact(centroid.len() * T::LANES);
-    for (panel, distances) in panels.zip(distances.chunks_exact_mut(T::LANES)) {
+    let lanes = weights.chunks_exact(T::LANES).zip(chances.chunks_exact_mut(T::LANES));
+    for ((panel, distances), (weights, chances)) in
+        panels.zip(distances.chunks_exact_mut(T::LANES)).zip(lanes)
+    {
         let mut distance = T::Wide::<S>::splat(simd, T::ZERO);
         for (x, &c) in panel.chunks_exact(T::LANES).zip(centroid) {
             let off = T::Wide::<S>::from_slice(simd, x) - c;
@@ -109,14 +136,16 @@ fn move_nearer<S: Simd, T: Real>(
         }
         let nearest = distance.min(T::Wide::<S>::from_slice(simd, distances));
         nearest.store_slice(distances);
-        sums += nearest;
+        let chance = nearest * T::Wide::<S>::from_slice(simd, weights);
+        chance.store_slice(chances);
+        sums += chance;
     }
     sums.as_slice().iter().map(|sum| sum.to_f64()).sum()
 }
 
-/// An index, with probabilities proportional to the distances, of which `sums` has those of every
+/// An index, with probabilities proportional to the chances, of which `sums` has those of every
 /// block; `None` if all are 0.
-fn draw<T: Real>(rng: &mut ChaCha8Rng, sums: &[f64], distances: &[T]) -> Option<usize> {
+fn draw<T: Real>(rng: &mut ChaCha8Rng, sums: &[f64], chances: &[T]) -> Option<usize> {
     // 53 random bits: a number in [0, 1).
     let fraction = (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
     let mut left = fraction * sums.iter().sum::<f64>();
@@ -131,10 +160,10 @@ fn draw<T: Real>(rng: &mut ChaCha8Rng, sums: &[f64], distances: &[T]) -> Option<
             left -= sum;
             continue;
         }
-        let distances = distances[first..].iter().take(PANELS * T::LANES);
-        for (i, distance) in distances.enumerate().filter(|(_, distance)| **distance > T::ZERO) {
+        let chances = chances[first..].iter().take(PANELS * T::LANES);
+        for (i, chance) in chances.enumerate().filter(|(_, chance)| **chance > T::ZERO) {
             last = Some(first + i);
-            left -= distance.to_f64();
+            left -= chance.to_f64();
             if left < 0.0 {
                 return last;
             }
@@ -156,7 +185,11 @@ mod tests {
     fn start(table: &Tensor<f32>, groups: Range<usize>, of: usize, k: usize) -> Vec<Vec<u32>> {
         let rows = Queries::new(table, None, of);
         let mut book = vec![f32::NAN; k * rows.group_width()];
-        plus_plus(&Points { rows, groups }, &mut rng::stream(3, "start", 0), &mut book);
+        plus_plus(
+            &Points { rows, groups, weights: None },
+            &mut rng::stream(3, "start", 0),
+            &mut book,
+        );
         let bits = |c: &[f32]| c.iter().map(|x| x.to_bits()).collect();
         book.chunks(rows.group_width()).map(bits).collect()
     }
@@ -170,7 +203,7 @@ mod tests {
             let n = data.len() / 6;
             let table = Tensor::from_fn([n, 6], |i| data[i] as f32);
             let groups = if shared { 0..3 } else { 1..2 };
-            let points = Points { rows: Queries::new(&table, None, 3), groups: groups.clone() };
+            let points = Points { rows: Queries::new(&table, None, 3), groups: groups.clone(), weights: None };
             let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             let all: BTreeSet<_> = (0..points.len()).map(|i| bits(points.point(i))).collect();
             let found = start(&table, groups, 3, k);
@@ -186,7 +219,7 @@ mod tests {
     fn far_points_are_drawn_as_often_as_their_squares_say() {
         // Of the other points one is at 2 and one at 1: the first is drawn in 4 of 5 cases.
         let table = Tensor::from([[0.0_f32], [0.0], [2.0], [1.0]]);
-        let points = Points { rows: Queries::new(&table, None, 1), groups: 0..1 };
+        let points = Points { rows: Queries::new(&table, None, 1), groups: 0..1, weights: None };
         let (mut from_zero, mut far) = (0.0, 0.0);
         for step in 0..4000 {
             let mut book = [0.0; 2];

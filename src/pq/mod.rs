@@ -82,6 +82,8 @@ pub mod sx;
 pub mod vq;
 mod kmeans_start;
 mod kmeans;
+mod beam;
+mod refit;
 mod names;
 pub mod compact;
 #[cfg(feature = "io")]
@@ -89,6 +91,8 @@ mod compact_file;
 #[cfg(feature = "io")]
 mod compact_reader;
 mod product_quantization;
+mod compression;
+mod splits;
 mod averages;
 mod dot_scores;
 mod quantizer;
@@ -109,6 +113,7 @@ pub use codebook_watch::{CodebookWatch, SilentCodebooks};
 pub use compact_file::CompactSizes;
 #[cfg(feature = "io")]
 pub use compact_reader::CompactReader;
+pub use compression::Compression;
 pub use config::DpqConfig;
 pub use fixed_codes::FixedCodes;
 pub use inspection::Inspection;

@@ -5,7 +5,6 @@ use super::compact::CompactEmbedding;
 use super::config::DpqConfig;
 use super::kmeans::{KMeans, nearest_codes};
 use super::settings::Form;
-use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -65,7 +64,7 @@ impl<T: Real> CompactEmbedding<T> {
     /// [`Error::Config`] if the table has another shape than the compressed one.
     pub fn mean_squared_error(&self, table: &Tensor<T>) -> Result<f64> {
         let width = self.width();
-        let own = [self.codes().rows(), width];
+        let own = [self.vocabulary(), width];
         if table.shape()[..] != own {
             return Err(Error::Config {
                 name: "shape of the table",

@@ -3,7 +3,7 @@
 #![cfg(feature = "io")]
 
 use dpq::pq::codes::CodeTable;
-use dpq::pq::{Bands, Form, Names};
+use dpq::pq::{Bands, Compression, Form, Names};
 use dpq::{
     CompactEmbedding, DpqConfig, DpqEmbedding, Embedding, Error, Init, Params, Tape, Tensor,
 };
@@ -181,6 +181,53 @@ fn codes_of_bands_survive_packing_and_wrong_ones_are_refused() {
     assert_eq!(read(&wrong).unwrap_err().to_string(), "code = 7: expected 0..5");
 }
 
+/// Finished tables, compressed: with several codes to a part, integers for values, and rows that share
+/// codes.
+fn compressed() -> Vec<(String, CompactEmbedding<f32>)> {
+    let table = Tensor::<f32>::normal([300, 12], 1.0, &mut dpq::rng::stream(0, "table", 0));
+    let mut all = Vec::new();
+    for (parts, groups, k) in [(4, 4, 16), (1, 5, 3), (3, 6, 33), (6, 12, 256), (12, 12, 7)] {
+        for eight_bits in [false, true] {
+            let rounds = 1;
+            let settings = Compression { rounds, eight_bits, ..Compression::dpq(parts, groups, k) };
+            let compact = CompactEmbedding::from_table(&table, &settings, None).unwrap();
+            let rows: Vec<u32> = (0..1000).map(|i| i * 7 % 300).collect();
+            let shared = compact.clone().with_rows(&rows).unwrap();
+            all.push((format!("{settings:?}"), compact));
+            all.push((format!("{settings:?}, shared rows"), shared));
+        }
+    }
+    all
+}
+
+/// Both ways of reading, and the bytes of every part.
+#[test]
+fn files_of_compressed_tables_are_read_as_they_were_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, table) in compressed() {
+        let path = folder.path().join("table.safetensors");
+        table.save(&path).unwrap();
+        let all: Vec<u32> = (0..table.vocabulary() as u32).collect();
+        let expected = bits(table.lookup(&all).unwrap().data());
+        let loaded = CompactEmbedding::<f32>::load(&path).unwrap();
+        assert_eq!(loaded, table, "{name}");
+        assert_eq!(loaded.to_bytes(), std::fs::read(&path).unwrap(), "{name}");
+        let sizes = table.sizes();
+        assert_eq!(sizes.total(), loaded.to_bytes().len(), "{name}");
+        assert_eq!(sizes.codes + sizes.values + sizes.rows, table.bytes(), "{name}");
+        let reader = CompactEmbedding::<f32>::open(&path).unwrap();
+        assert_eq!([reader.vocabulary(), reader.width()], [table.vocabulary(), table.width()]);
+        let mut rows = vec![0.0_f32; all.len() * reader.width()];
+        reader.lookup_into(&all, &mut rows).unwrap();
+        assert!(bits(&rows) == expected, "{name}");
+        // In double precision a number is the product of its integer and scale, not of single precision.
+        let double = CompactEmbedding::<f64>::load(&path).unwrap();
+        let off = |(x, y): (&f64, &f32)| (x - f64::from(*y)).abs() <= 1e-5;
+        let double = double.lookup(&all).unwrap();
+        assert!(double.data().iter().zip(&rows).all(off), "{name}");
+    }
+}
+
 /// The readers in Python that stand in the documentation of `CompactEmbedding`, as they are.
 #[test]
 fn readers_in_python_give_the_same_bits() {
@@ -207,10 +254,16 @@ fn readers_in_python_give_the_same_bits() {
                         let (layer, params) = layer(config, 19, width);
                         let table = layer.to_compact(&params).unwrap();
                         table.save(folder.path().join(expected.len().to_string())).unwrap();
-                        expected.push((config, bits(evaluated(&layer, &params).data())));
+                        let expects = bits(evaluated(&layer, &params).data());
+                        expected.push((format!("{config:?}"), expects));
                     }
                 }
             }
+        }
+        for (name, table) in compressed() {
+            table.save(folder.path().join(expected.len().to_string())).unwrap();
+            let all: Vec<u32> = (0..table.vocabulary() as u32).collect();
+            expected.push((name, bits(table.lookup(&all).unwrap().data())));
         }
         let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/readers").join(file);
         let source = std::fs::read_to_string(reader).unwrap();
@@ -227,7 +280,7 @@ fn readers_in_python_give_the_same_bits() {
             let raw = std::fs::read(folder.path().join(format!("{i}.raw"))).unwrap();
             let found: Vec<u32> =
                 raw.as_chunks().0.iter().map(|&x| u32::from_le_bytes(x)).collect();
-            assert!(found == *bits, "{file}: {config:?}");
+            assert!(found == *bits, "{file}: {config}");
         }
         println!("{file}: {} tables to the last bit", expected.len());
     }

@@ -239,7 +239,7 @@ fn metadata_that_contradict_the_tensors_or_themselves_are_refused() {
     let shared = exported(configs()[2]);
     for good in [&separate, &shared] {
         let cases = [
-            ("format", "dpq compact embedding 3", "format Some(\"dpq compact embedding 3\")"),
+            ("format", "dpq compact embedding 4", "format Some(\"dpq compact embedding 4\")"),
             ("form", "pq", "form \"pq\""),
             ("codebook_size", "1", "codebook_size = 1"),
             ("codebook_size", "70000", "codebook_size = 70000"),
