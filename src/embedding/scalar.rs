@@ -169,6 +169,29 @@ impl ScalarTable {
         Ok(ScalarTable { levels, width, scales, codes })
     }
 
+    /// From what [`bits`](Self::bits), [`scales`](Self::scales) and [`codes`](Self::codes) give, for rows of
+    /// this width.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if they do not fit each other, or a scale is negative or not finite.
+    pub fn new(width: usize, bits: u32, scales: Vec<f32>, codes: Vec<u8>) -> Result<Self> {
+        let refuse = |name, value: String, expected| Err(Error::Config { name, value, expected });
+        let levels = Levels::of(bits)?;
+        if width == 0 || scales.is_empty() {
+            let value = format!("{} x {width}", scales.len());
+            return refuse("shape of the table", value, "at least 1 x 1".into());
+        }
+        if let Some(scale) = scales.iter().find(|scale| !(0.0..=f32::MAX).contains(*scale)) {
+            return refuse("scale", scale.to_string(), "0, or a positive number".into());
+        }
+        let bytes = levels.row_bytes(width).checked_mul(scales.len());
+        if bytes != Some(codes.len()) {
+            let expected = format!("those of {} rows of width {width}", scales.len());
+            return refuse("bytes of codes", codes.len().to_string(), expected);
+        }
+        Ok(ScalarTable { levels, width, scales, codes })
+    }
+
     /// Ids are `0..vocabulary()`.
     pub fn vocabulary(&self) -> usize {
         self.scales.len()
@@ -187,6 +210,11 @@ impl ScalarTable {
     /// The scale of every row.
     pub fn scales(&self) -> &[f32] {
         &self.scales
+    }
+
+    /// The packed integers of all rows, each row from a new byte on, the first element in the lowest bits.
+    pub fn codes(&self) -> &[u8] {
+        &self.codes
     }
 
     /// The rows of `ids`, ids.len() x d.

@@ -144,6 +144,7 @@ impl Compression {
         &self,
         rows: &Tensor<T>,
         weights: Option<&[f64]>,
+        mut go_on: impl FnMut(usize) -> bool,
     ) -> Result<(Tensor<T>, Vec<u32>)> {
         if self.parts == self.groups {
             let values = self.kmeans.fit(rows, weights, &self.config())?.codebooks;
@@ -153,7 +154,10 @@ impl Compression {
         let mut values = self.start(rows, weights)?;
         let mut codes = vec![0; rows.shape()[0] * self.groups];
         Search::new(&values, self.groups, self.each(), self.beam).codes(rows.data(), &mut codes);
-        for _ in 0..self.rounds {
+        for round in 0..self.rounds {
+            if !go_on(round) {
+                break;
+            }
             refit(rows, weights, &codes, self.each(), &mut values, STEPS);
             let mut found = vec![0; codes.len()];
             Search::new(&values, self.groups, self.each(), self.beam)
@@ -237,10 +241,24 @@ impl<T: Real> CompactEmbedding<T> {
         settings: &Compression,
         weights: Option<&[f64]>,
     ) -> Result<Self> {
+        CompactEmbedding::from_table_while(table, settings, weights, |_| true)
+    }
+
+    /// The same, asking before each round of training, with its number from 0, whether to go on: to show
+    /// progress, or to stop when time is up.
+    ///
+    /// # Errors
+    /// As [`from_table`](Self::from_table).
+    pub fn from_table_while(
+        table: &Tensor<T>,
+        settings: &Compression,
+        weights: Option<&[f64]>,
+        go_on: impl FnMut(usize) -> bool,
+    ) -> Result<Self> {
         let [vocabulary, width] = check_finished(table)?;
         settings.check(width)?;
         check_weights(weights, vocabulary)?;
-        let (values, codes) = settings.train(table, weights)?;
+        let (values, codes) = settings.train(table, weights, go_on)?;
         let pack = |codes: &[u32]| CodeTable::pack(codes, settings.groups, settings.codebook_size);
         let mut compact = CompactEmbedding::new(settings.config(), pack(&codes), values)?;
         if settings.parts < settings.groups {

@@ -219,6 +219,28 @@ pub(super) fn nearest_codes<T: Real>(
     codes
 }
 
+/// For each of some rows, n x d, the row of another table, N x d, that is nearest to it: the lowest on
+/// ties.
+///
+/// ```
+/// use dpq::{Tensor, pq::nearest_of};
+/// let (rows, table) = (Tensor::from([[0.9, 0.1]]), Tensor::from([[0.0, 0.0], [1.0, 0.0]]));
+/// assert_eq!(nearest_of(&rows, &table)?, [1]);
+/// # Ok::<(), dpq::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Config`] if one is no matrix, has no rows, or they differ in width; [`Error::NotFinite`] if an
+/// element is not finite.
+pub fn nearest_of<T: Real>(rows: &Tensor<T>, table: &Tensor<T>) -> Result<Vec<u32>> {
+    let ([_, width], [n, expected]) = (check_finished(rows)?, check_finished(table)?);
+    if width != expected {
+        let (value, expected) = (width.to_string(), expected.to_string());
+        return Err(Error::Config { name: "width of the rows", value, expected });
+    }
+    Ok(nearest_codes(rows, &table.clone().reshape([1, n, width]), 1))
+}
+
 /// Refuses weights that cannot be those of so many rows.
 pub(super) fn check_weights(weights: Option<&[f64]>, rows: usize) -> Result<()> {
     let Some(weights) = weights else { return Ok(()) };

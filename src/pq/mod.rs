@@ -117,7 +117,7 @@ pub use compression::Compression;
 pub use config::DpqConfig;
 pub use fixed_codes::FixedCodes;
 pub use inspection::Inspection;
-pub use kmeans::{Centroids, KMeans};
+pub use kmeans::{Centroids, KMeans, nearest_of};
 pub use layer::DpqEmbedding;
 pub use names::Names;
 pub use neighbours::nearest_rows;
