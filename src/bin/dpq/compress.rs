@@ -79,6 +79,9 @@ pub struct Compress {
     /// nearest of them
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
+    /// Train on so many rows at most; by default on as many as have 33 million numbers
+    #[arg(long, value_name = "ROWS")]
+    sample: Option<usize>,
     /// Starts of k-means, of which the best is kept
     #[arg(long, value_name = "N", default_value_t = 1)]
     restarts: usize,
@@ -192,6 +195,9 @@ impl Compress {
         }
         if let Some(ratio) = self.ratio.filter(|ratio| !(*ratio > 1.0 && ratio.is_finite())) {
             return Err(refuse("ratio", ratio, "more than 1"));
+        }
+        if self.sample == Some(0) {
+            return Err(refuse("sample", 0, "at least 1"));
         }
         if let Some(minutes) = self.time.filter(|minutes| !(0.0..=1e6).contains(minutes)) {
             return Err(refuse("time", minutes, "0 to 1000000 minutes"));
@@ -383,7 +389,7 @@ impl Work<'_> {
             Some(kept) => kept.to_vec(),
             None => (0..self.input.rows as u32).collect(),
         };
-        let most = (SAMPLE / self.input.width).max(1);
+        let most = self.settings.sample.unwrap_or(SAMPLE / self.input.width).max(1);
         let mut stream = rng::stream(self.settings.seed, "sample", 0);
         let Some(weights) = &self.weights else {
             if rows.len() > most {
@@ -432,6 +438,7 @@ impl Work<'_> {
         let splits = match (groups, codebook_size) {
             (Some(groups), Some(codebook_size)) => {
                 let with = |parts| Compression { parts, groups, codebook_size, ..base.clone() };
+                with(1).check(width)?;
                 let given = match (parts, method) {
                     (Some(parts), _) => vec![with(parts)],
                     (None, Method::Pq) => vec![with(groups)],

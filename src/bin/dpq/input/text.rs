@@ -122,7 +122,8 @@ fn numbers_of(line: &[u8]) -> usize {
     numbers.min(fields.len().saturating_sub(1))
 }
 
-/// The word of a line; its last `width` fields are added to the numbers. A word may have spaces.
+/// The word of a line; its last `width` fields are added to the numbers. A word may have spaces, but a
+/// number at its end is one too many.
 fn parse<'a>(
     path: &Path,
     number: usize,
@@ -148,6 +149,12 @@ fn parse<'a>(
     }
     if rest.is_empty() {
         return Err(misfit(path, format!("line {number}: no word"), expected()).into());
+    }
+    let last = rest.rsplit(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+    let is_number = std::str::from_utf8(last).is_ok_and(|last| last.parse::<f32>().is_ok());
+    if last.len() < rest.len() && is_number {
+        let found = format!("line {number}: more than {width} numbers");
+        return Err(misfit(path, found, expected()).into());
     }
     numbers[start..].reverse();
     Ok(rest)
