@@ -143,11 +143,8 @@ fn every_format_gives_the_same_table() {
     let table = table(300, 12);
     folder.write("c.npy", npy(&table, "<f4", false));
     let compress = |name: &str, flags: &str| {
-        folder.out(
-            &format!("compress {name} out {SMALL} --no-words --quiet {flags}")
-                .trim_end()
-                .to_string(),
-        );
+        let run = format!("compress {name} out {SMALL} --no-words --quiet {flags}");
+        folder.out(run.trim_end());
         fs::read(folder.at("out")).unwrap()
     };
     let expected = compress("c.npy", "");
@@ -529,5 +526,68 @@ fn damaged_tables_are_told_with_file_and_place() {
             "{shown:?}: {fault}, not {place}"
         );
         assert!(!Path::new(&folder.at("out")).exists());
+    }
+}
+
+/// The lines of Python that stand in the README, as they are.
+#[test]
+fn lines_for_python_in_the_readme_run() {
+    let python = std::env::var("DPQ_PYTHON").unwrap_or_else(|_| "python3".into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let file = |name: &str| fs::read_to_string(root.join("examples/readers").join(name)).unwrap();
+    let reader = file("read_numpy.py");
+    let folder = Folder::new();
+    folder.write("table.npy", npy(&table(3000, 12), "<f4", false));
+    folder.out("compress table.npy table.dpq --ratio 6 --quiet");
+    let check = "\nassert abs(found - read_table('vectors.dpq')).max() == 0\n\
+                 error = ((found - table) ** 2).sum() / (table ** 2).sum()\nassert 0 < error < 0.9, error\n";
+    let gensim =
+        format!("found = vectors.vectors{check}assert len(vectors.most_similar('w7')) == 10\n");
+    let spacy = format!(
+        "found = nlp.vocab.vectors.data{check}assert (nlp('w7').vector == found[7]).all()\n"
+    );
+    let torch = "
+table = read_table('table.dpq')
+layer = CompactEmbedding('table.dpq')
+found = layer(torch.tensor([[3, 1], [4, 2999]]))
+assert found.shape == (2, 2, 12)
+assert abs(found.detach().numpy() - table[[[3, 1], [4, 2999]]]).max() < 1e-5
+optimizer = torch.optim.SGD(layer.parameters(), 50.0)
+losses = []
+for _ in range(20):
+    loss = (layer(torch.arange(50)) ** 2).mean()
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+    losses.append(loss.item())
+assert losses[-1] < 0.5 * losses[0], losses
+";
+    let start =
+        "import numpy\ntable = numpy.load('table.npy')\nwords = [f'w{i}' for i in range(3000)]\n";
+    let of_gensim = "from gensim.models import KeyedVectors\nvectors = KeyedVectors(12)\nvectors.add_vectors(words, table)\n";
+    let of_spacy = "import spacy\nnlp = spacy.blank('en')\nfor word, row in zip(words, table): nlp.vocab.set_vector(word, row)\ntable = nlp.vocab.vectors.data[:3000].copy()\nnlp.vocab.vectors.resize((3000, 12))\n";
+    for (module, name, before, after) in [
+        ("torch", "compact_torch.py", "", torch),
+        ("gensim", "gensim_vectors.py", of_gensim, &gensim[..]),
+        ("spacy", "spacy_vectors.py", of_spacy, &spacy[..]),
+    ] {
+        let lines = file(name);
+        assert!(readme.contains(&format!("```python\n{lines}```")), "{name} is not in the README");
+        let import = format!("import numpy, safetensors, {module}");
+        let tried = Command::new(&python).args(["-c", &import]).output();
+        if !tried.is_ok_and(|output| output.status.success()) {
+            println!("skipped {name}: {python} has no {module} with numpy and safetensors");
+            continue;
+        }
+        let path = Path::new(env!("CARGO_BIN_EXE_dpq")).parent().unwrap().display().to_string();
+        let path = format!("{path}:{}", std::env::var("PATH").unwrap_or_default());
+        let source = format!("{reader}\n{start}{before}{lines}{after}");
+        let run = Command::new(&python)
+            .args(["-c", &source])
+            .env("PATH", path)
+            .current_dir(folder.0.path())
+            .output();
+        let run = run.unwrap();
+        assert!(run.status.success(), "{name}: {}", String::from_utf8_lossy(&run.stderr));
+        println!("{name}: run");
     }
 }

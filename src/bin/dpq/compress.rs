@@ -165,7 +165,7 @@ impl Compress {
         let kind = match self.method {
             Method::Scalar => work.scalar()?,
             Method::LowRank => work.low_rank()?,
-            Method::Pq | Method::Additive | Method::Dpq => Kind::Compact(work.codes()?),
+            Method::Pq | Method::Additive | Method::Dpq => Kind::Compact(work.codes()?.into()),
         };
         let Work { input, tried, .. } = work;
         let table = Table { kind, names: input.words.clone() };

@@ -32,7 +32,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Compress(compress::Compress),
+    Compress(Box<compress::Compress>),
     Inspect(inspect::Inspect),
     Lookup(lookup::Lookup),
     Neighbours(neighbours::Neighbours),

@@ -21,7 +21,7 @@ pub struct Table {
 
 pub enum Kind {
     /// Its own names are in [`Table::names`].
-    Compact(CompactEmbedding<f32>),
+    Compact(Box<CompactEmbedding<f32>>),
     /// Integers of 8, 4 or 2 bits times a scale for each row.
     Scalar(ScalarTable),
     /// Two thin tables, V x r and r x d.
@@ -40,7 +40,7 @@ impl Table {
             _ => {
                 let compact = CompactEmbedding::load(path)?;
                 let names = compact.names().cloned();
-                Table { kind: Kind::Compact(compact), names }
+                Table { kind: Kind::Compact(compact.into()), names }
             }
         };
         if let Some(names) = &table.names
@@ -55,7 +55,7 @@ impl Table {
     pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
         let (format, mut tensors, mut metadata) = match &self.kind {
             Kind::Compact(compact) => {
-                let compact = compact.clone();
+                let compact = (**compact).clone();
                 let named = match self.names.clone() {
                     Some(names) => compact.with_names(names)?,
                     None => compact,

@@ -22,9 +22,9 @@ pub fn is_binary(first: &[u8]) -> bool {
         let fields = text.split_ascii_whitespace().rev().take(width);
         fields.filter(|field| field.parse::<f32>().is_ok()).count() == width
     };
+    let is_text = lines.next().is_some_and(is_row);
     // A row of text may be longer than what we have of it.
-    let text = lines.next().is_some_and(|line| is_row(line));
-    !text && first.iter().any(|byte| !byte.is_ascii_graphic() && !byte.is_ascii_whitespace())
+    !is_text && first.iter().any(|byte| !byte.is_ascii_graphic() && !byte.is_ascii_whitespace())
 }
 
 /// The size, and the words if they are `wanted`.
