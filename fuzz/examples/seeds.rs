@@ -1,6 +1,6 @@
 //! Writes seeds/: small valid files of every kind, and texts that a reader meets.
 
-use dpq::pq::Form;
+use dpq::pq::{Compression, Form};
 use dpq::{CodeTable, CompactEmbedding, DpqConfig, Params, Real, Tensor};
 use std::fs;
 use std::path::Path;
@@ -15,6 +15,23 @@ fn main() {
                 write("compact", &format!("{name}-f64"), &table::<f64>(config).to_bytes());
             }
         }
+    }
+
+    let finished = Tensor::from_fn([5, 4], |i| (i as f32).sin());
+    for (name, settings) in [
+        ("integers", Compression::dpq(2, 4, 3)),
+        ("parts", Compression { eight_bits: false, ..Compression::additive(2, 4, 2) }),
+    ] {
+        let table = CompactEmbedding::from_table(&finished, &settings, None).expect("a table");
+        write("compact", name, &table.to_bytes());
+        write(
+            "compact",
+            &format!("{name}-shared"),
+            &table.with_rows(&[4, 0, 0]).expect("rows").to_bytes(),
+        );
+    }
+    for (name, bytes) in tables() {
+        write("tables", name, &bytes);
     }
 
     let mut params = Params::<f32>::new();
@@ -56,6 +73,37 @@ fn main() {
         write("corpus", name, &text);
         write("vocabulary", name, &text);
     }
+}
+
+/// A table of 3 x 2 in every format.
+fn tables() -> Vec<(&'static str, Vec<u8>)> {
+    let numbers = [0.5_f32, -1.0, 2.0, 3.0, 4.0, 5.5];
+    let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let npy = |order: &str, kind: &str| {
+        let header =
+            format!("{{'descr': '{kind}', 'fortran_order': {order}, 'shape': (3, 2), }}\n");
+        let length = (header.len() as u16).to_le_bytes();
+        [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &bytes].concat()
+    };
+    let mut params = Params::<f32>::new();
+    params.add("x", Tensor::from_fn([3, 2], |i| numbers[i]));
+    let rows = numbers.chunks(2).enumerate();
+    let text: String =
+        rows.clone().map(|(i, row)| format!("w {i}é {} {}\n", row[0], row[1])).collect();
+    let binary = rows.flat_map(|(i, row)| {
+        let numbers = row.iter().flat_map(|x| x.to_le_bytes());
+        format!("w{i} ").into_bytes().into_iter().chain(numbers).chain(*b"\n").collect::<Vec<_>>()
+    });
+    let binary = b"3 2\n".iter().copied().chain(binary).collect();
+    vec![
+        ("rows", npy("False", "<f4")),
+        ("columns", npy("True", "<f4")),
+        ("half", npy("False", ">f2")),
+        ("safetensors", params.to_bytes()),
+        ("glove", text.clone().into_bytes()),
+        ("word2vec-text", format!("3 2\n{text}").into_bytes()),
+        ("word2vec", binary),
+    ]
 }
 
 /// Three rows of four elements.

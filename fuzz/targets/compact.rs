@@ -19,7 +19,7 @@ fn read<T: Real>(bytes: &[u8]) {
     let Ok(table) = read_file(bytes, 8, CompactEmbedding::<T>::from_bytes) else { return };
     let again = CompactEmbedding::from_bytes(&table.to_bytes()).unwrap();
     assert_eq!(again, table);
-    let rows = table.codes().rows() as u32;
+    let rows = table.vocabulary() as u32;
     let some: Vec<u32> = (0..rows.min(16)).chain(rows.saturating_sub(16)..rows).collect();
     assert_eq!(again.lookup(&some).unwrap(), table.lookup(&some).unwrap());
     assert!(table.lookup(&[rows]).is_err());

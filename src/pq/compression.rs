@@ -55,7 +55,7 @@ pub struct Compression {
     /// How often codewords and codes are trained together. 10 by default; 0 leaves codewords where they
     /// start. Without effect on one group to a part, where k-means does it.
     pub rounds: usize,
-    /// How many beginnings of codes the search keeps. 16 by default.
+    /// How many beginnings of codes the search keeps, half as many before the last round. 16 by default.
     pub beam: usize,
     /// Values are rounded to [8 bits](CompactEmbedding::in_eight_bits), and codes are chosen for the
     /// rounded ones. On by default.
@@ -152,16 +152,20 @@ impl Compression {
             return Ok((values, codes));
         }
         let mut values = self.start(rows, weights)?;
-        let mut codes = vec![0; rows.shape()[0] * self.groups];
-        Search::new(&values, self.groups, self.each(), self.beam).codes(rows.data(), &mut codes);
+        let search = |values: &Tensor<T>, beam: usize| {
+            let mut codes = vec![0; rows.shape()[0] * self.groups];
+            Search::new(values, self.groups, self.each(), beam).codes(rows.data(), &mut codes);
+            codes
+        };
+        let beam_of =
+            |round: usize| if round < self.rounds { self.beam.div_ceil(2) } else { self.beam };
+        let mut codes = search(&values, beam_of(0));
         for round in 0..self.rounds {
             if !go_on(round) {
                 break;
             }
             refit(rows, weights, &codes, self.each(), &mut values, STEPS);
-            let mut found = vec![0; codes.len()];
-            Search::new(&values, self.groups, self.each(), self.beam)
-                .codes(rows.data(), &mut found);
+            let found = search(&values, beam_of(round + 1));
             keep_better(rows, &values, self.each(), &found, &mut codes);
         }
         Ok((values, codes))

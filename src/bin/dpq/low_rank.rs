@@ -18,8 +18,8 @@ pub fn directions(
 ) -> Result<Tensor<f32>, Fault> {
     let d = input.width;
     let mut moments = DMatrix::<f64>::zeros(d, d);
-    let tape = Tape::new();
     input.for_each(|first, rows| {
+        let tape = Tape::new();
         let end = first + rows.shape()[0];
         let mut weighted = rows.cast::<f64>();
         if let Some(weights) = weights {

@@ -63,7 +63,6 @@ pub fn measure(
     }
     let mut nearest = vec![vec![Nearest::new(count); queries.len()]; sampled.len()];
     let mut sums = vec![Sums::default(); others.len()];
-    let tape = Tape::new();
     input.for_each(|first, rows| {
         let mut tables = vec![rows.clone()];
         for (other, sums) in others.iter().zip(&mut sums) {
@@ -72,6 +71,7 @@ pub fn measure(
             tables.push(found);
         }
         for ((rows, sampled), nearest) in tables.iter().zip(&sampled).zip(&mut nearest) {
+            let tape = Tape::new();
             let cosines = tape.constant(normalised(rows)).matmul_t(tape.constant(sampled.clone()));
             for (i, row) in cosines.value().rows().enumerate() {
                 let id = (first + i) as u32;
