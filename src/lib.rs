@@ -95,12 +95,14 @@
 //! | `io` | yes | reading and writing safetensors, and `train` |
 //! | `proptest` | no | `strategies`: generated tensors for property-based tests of your own ops |
 //! | `approx` | no | approx's traits for [`Tensor`] |
+//! | `cli` | no | the command `dpq`, which makes finished tables small |
 //!
 //! # When not to use it
 //!
 //! There is no GPU, no convolution, no graph compiler, and a tensor has at most four axes. A
-//! finished table can be compressed without training a model, by [`CompactEmbedding::by_kmeans`], but
-//! nothing here searches it for nearest neighbours: faiss does.
+//! finished table can be compressed without training a model, by the command `dpq` or
+//! [`CompactEmbedding::from_table`], but nothing here searches millions of rows for nearest neighbours: faiss
+//! does.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

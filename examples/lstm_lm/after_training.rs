@@ -40,7 +40,7 @@ impl LanguageModels {
                 Some(tuned) => {
                     // As it was stored before.
                     let whole = compact.scales().is_some();
-                    let tuned = if whole { tuned.in_eight_bits() } else { tuned };
+                    let tuned = if whole { tuned.in_eight_bits()? } else { tuned };
                     let bytes = tuned.bytes();
                     (Box::new(tuned) as Box<dyn Embedding<f32>>, bytes)
                 }

@@ -1,4 +1,4 @@
-//! The course: how a gradient gets through discrete codes, in eight short pages. All code on them runs.
+//! The course: how a gradient gets through discrete codes, in nine short pages. All code on them runs.
 //!
 //! | page | what it explains | program |
 //! |---|---|---|
@@ -8,6 +8,7 @@
 //! | [`vq`] | the centroid form and its regulariser | `05_vq_by_hand` |
 //! | [`batch_norm`] | normalised scores, and the temperature | `06_temperature_and_batch_norm` |
 //! | [`options`] | which option to use when, and what DPQ competes with | `lstm_lm` |
+//! | [`finished_tables`] | making a table small that is finished | the command `dpq` |
 //! | [`pitfalls`] | where finite differences mislead | `03_gradcheck` |
 //! | [`speed`] | five ideas, and what each gains | `cargo bench --bench dpq` |
 //!
@@ -23,5 +24,6 @@ pub mod sx;
 pub mod vq;
 pub mod batch_norm;
 pub mod options;
+pub mod finished_tables;
 pub mod pitfalls;
 pub mod speed;

@@ -169,17 +169,26 @@ impl<T: Real> CompactEmbedding<T> {
 
     /// The same table with values of 8 bits: those of a codebook are rounded to whole numbers from -127
     /// to 127 times its scale, the largest of them over 127. Files then hold these integers.
-    pub fn in_eight_bits(self) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Config`] if single precision cannot hold a scale.
+    pub fn in_eight_bits(self) -> Result<Self> {
         let Sizes { size, width, .. } = Sizes::of(self.values.shape());
         let mut values = self.values.deep_copy();
         let mut scales = Vec::new();
         for book in values.data_mut().chunks_exact_mut(size * width) {
+            let most = largest(book);
             // The least normal number, so that a codebook of zeros has a scale.
-            let scale = (largest(book) / 127.0).max(f32::MIN_POSITIVE.into()) as f32;
+            let scale = (most / 127.0).max(f32::MIN_POSITIVE.into()) as f32;
+            if !scale.is_finite() {
+                let expected = "a number that single precision holds".into();
+                let (name, value) = ("largest value of a codebook", format!("{most:e}"));
+                return Err(Error::Config { name, value, expected });
+            }
             book.iter_mut().for_each(|x| *x = of_integer(integer(*x, scale), scale));
             scales.push(scale);
         }
-        CompactEmbedding { values, scales: Some(scales.into()), ..self }
+        Ok(CompactEmbedding { values, scales: Some(scales.into()), ..self })
     }
 
     /// The same table with a name for every row, which its file then holds, too.

@@ -271,7 +271,7 @@ impl<T: Real> CompactEmbedding<T> {
         if !settings.eight_bits {
             return Ok(compact);
         }
-        let compact = compact.in_eight_bits();
+        let compact = compact.in_eight_bits()?;
         let codes = compact.encode(table, settings.beam)?;
         compact.with_codes(codes)
     }

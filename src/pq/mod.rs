@@ -59,6 +59,10 @@
 //!
 //! A [`Quantizer`] is all of it for activations of any kind; [`DpqEmbedding`] is a gather and a quantizer.
 //!
+//! A table that is finished already needs no training of a model: [`Compression`] finds codes and codewords
+//! that lose the least of it, [`KMeans`] is one part of it, and [`FixedCodes`] or
+//! [`DpqEmbedding::start_from`] go on from there with a task.
+//!
 //! What to look at beside the loss: how a whole table uses its codewords, [`Usage`]; whether a gradient
 //! reaches every codebook, [`CodebookWatch`]; and which words are neighbours, by their
 //! [codes](codes::CodeTable::nearest) and by their [rows](nearest_rows).
