@@ -1,9 +1,9 @@
 //! `dpq evaluate`
 
 use crate::Fault;
-use crate::compress::{Row, bar, print, with_threads};
+use crate::compress::with_threads;
+use crate::figures::{figures, print};
 use crate::input::{Input, Reading, misfit};
-use crate::quality::measure;
 use crate::table::Table;
 use clap::Args;
 use dpq::Error;
@@ -46,21 +46,7 @@ impl Evaluate {
         }
         let io = |source| Error::io(&self.file, source);
         let file = std::fs::metadata(&self.file).map_err(io)?.len() as usize;
-        let bar = bar("measuring", input.rows, self.quiet);
-        let ids =
-            |first: usize, n: usize| (first..first + n).map(|id| id as u32).collect::<Vec<_>>();
-        let quality = measure(
-            &input,
-            &[&|first, rows| table.lookup(&ids(first, rows.shape()[0]))],
-            |rows| bar.set_position(rows as u64),
-        )?;
-        bar.finish_and_clear();
-        let row = Row {
-            name: table.settings(),
-            bytes: file,
-            ratio: table.ratio(file),
-            quality: quality[0].clone(),
-        };
-        print(&table, file, &[row], self.json)
+        let rows = figures(&input, &[(&table, file)], &[], self.quiet)?;
+        print(&table, file, &rows, self.json)
     }
 }

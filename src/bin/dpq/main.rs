@@ -3,15 +3,18 @@
 
 mod compress;
 mod evaluate;
+mod figures;
 mod input;
 mod inspect;
 mod low_rank;
 mod lookup;
 mod neighbours;
+mod progress;
 mod quality;
 mod report;
 mod table;
 mod weights;
+mod work;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,11 +1,12 @@
 //! The page of a compression: error against bytes of all that was tried, and how codewords are used.
 
 use crate::Fault;
-use crate::compress::Row;
+use crate::figures::Row;
 use crate::inspect::bytes;
 use crate::table::{Kind, Table};
 use dpq::pq::{Compression, Usage};
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 
 /// A split that was tried on some rows.
@@ -26,7 +27,8 @@ pub fn page(
     rows: &[Row],
     tried: &[Tried],
 ) -> Result<String, Fault> {
-    let name = escaped(&input.display().to_string());
+    let name = input.file_name().unwrap_or(input.as_os_str());
+    let name = escaped(&name.to_string_lossy());
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{name}, compressed</title>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<style>\n\
@@ -88,6 +90,7 @@ fn chart(rows: &[Row], tried: &[Tried]) -> Result<String, Fault> {
         let most = all().map(of).fold(0.0, f64::max);
         0.7 * least..1.4 * most
     };
+    let x = range(|p| p.0);
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, (800, 420)).into_drawing_area();
@@ -95,16 +98,28 @@ fn chart(rows: &[Row], tried: &[Tried]) -> Result<String, Fault> {
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(64)
-            .build_cartesian_2d(range(|p| p.0).log_scale(), range(|p| p.1).log_scale())?;
-        chart.configure_mesh().x_desc("bytes").y_desc("relative squared error").draw()?;
+            .build_cartesian_2d(x.clone().log_scale(), range(|p| p.1).log_scale())?;
+        chart
+            .configure_mesh()
+            .max_light_lines(0)
+            .x_labels(6)
+            .x_label_formatter(&|bytes| format!("{:.1} MB", bytes / 1e6))
+            .x_desc("size of the file")
+            .y_desc("relative squared error")
+            .draw()?;
         chart.draw_series(
             short.iter().map(|&p| Circle::new(p, 4, RGBColor(150, 150, 150).filled())),
         )?;
-        chart.draw_series(own.iter().zip(rows).map(|(&p, row)| {
-            let label = if row.bytes == rows[0].bytes { "this table" } else { row.name.as_str() };
+        let middle = (x.start * x.end).sqrt();
+        chart.draw_series(own.iter().zip(rows).enumerate().map(|(i, (&p, row))| {
+            let label = if i == 0 { "this table" } else { row.name.as_str() };
+            let left = p.0 > middle;
+            let at = if left { HPos::Right } else { HPos::Left };
+            let style =
+                ("sans-serif", 14).into_font().color(&BLACK).pos(Pos::new(at, VPos::Bottom));
             EmptyElement::at(p)
                 + Circle::new((0, 0), 5, RGBColor(0, 90, 180).filled())
-                + Text::new(label.to_string(), (8, -6), ("sans-serif", 14).into_font())
+                + Text::new(label.to_string(), (if left { -8 } else { 8 }, -4), style)
         }))?;
         area.present()?;
     }
