@@ -426,7 +426,7 @@ fn show(
         Table::Rows(rows, _) => return watch.update(epochs, &rows(params), None, silent),
     };
     let compact = compress(params)?;
-    let all: Vec<u32> = (0..compact.codes().rows() as u32).collect();
+    let all: Vec<u32> = (0..compact.vocabulary() as u32).collect();
     watch.update(epochs, &compact.lookup(&all)?, Some(compact.codes()), silent)
 }
 

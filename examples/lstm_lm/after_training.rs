@@ -134,7 +134,7 @@ fn compressed(table: &Tensor<f32>, settings: &Settings) -> Result<Compact> {
     let bytes = like(settings).compact_bits(rows, width) / 8;
     let kmeans = KMeans { seed: settings.seed, ..KMeans::default() };
     let settings = Compression { kmeans, ..Compression::dpq(1, 1, 2) };
-    let best = settings.best_split((table, None), rows, bytes, 1..=16, |_, _| ())?;
+    let best = settings.best_split((table, None), rows, bytes, 1..=16)?;
     Ok(Compact::from_table(table, &best, None)?)
 }
 

@@ -9,10 +9,10 @@ class CompactEmbedding(torch.nn.Module):
         V, D, b = (int(m[name]) for name in ("rows", "groups", "bits"))
         bits = (t["codes"][:, None] >> torch.arange(8) & 1).flatten()[: V * D * b].view(V, D, b)
         self.register_buffer("codes", (bits.int() << torch.arange(b)).sum(-1, dtype=torch.int32))
-        scales = t["scales"][:, None, None] if "scales" in t else 1
-        self.values = torch.nn.Parameter(t["values"] * scales)
+        self.register_buffer("rows", t.get("rows", torch.arange(V)).long())  # of codes, of every id
+        self.values = torch.nn.Parameter(t["values"] * (t["scales"][:, None, None] if "scales" in t else 1))
         self.parts = int(m.get("parts", 1 if m.get("additive") == "true" else D))
     def forward(self, ids):
         book = torch.arange(self.codes.shape[1]) % len(self.values)
-        codewords = self.values[book, self.codes[ids].long()]  # of these ids only
+        codewords = self.values[book, self.codes[self.rows[ids]].long()]  # of these ids only
         return codewords.unflatten(-2, (self.parts, -1)).mean(-2).flatten(-2)

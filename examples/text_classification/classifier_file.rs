@@ -132,8 +132,8 @@ impl Classifier {
             .ok_or_else(|| refuse("words that cannot be unpacked".into(), "a classifier"))?;
         let features = Features::new(words, pairs);
         let table = Compact::from_bytes(part("embedding")?).map_err(damaged("embedding"))?;
-        if labels.is_empty() || table.codes().rows() != features.len() {
-            let (rows, features, labels) = (table.codes().rows(), features.len(), labels.len());
+        if labels.is_empty() || table.vocabulary() != features.len() {
+            let (rows, features, labels) = (table.vocabulary(), features.len(), labels.len());
             let found = format!("{rows} rows for {features} features, {labels} labels");
             return Err(refuse(found, "a row for each feature, and a label").into());
         }

@@ -83,7 +83,7 @@ impl Saved {
             if tensors.contains_key(&format!("{name}.compact")) {
                 let table = Compact::from_bytes(bytes(format!("{name}.compact"))?)
                     .map_err(|error| refuse(format!("{name}.compact: {error}"), "a table"))?;
-                let rows = table.codes().rows();
+                let rows = table.vocabulary();
                 if rows != count {
                     return Err(refuse(format!("{rows} rows for {count} words"), "as many").into());
                 }

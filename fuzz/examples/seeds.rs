@@ -27,7 +27,7 @@ fn main() {
         write(
             "compact",
             &format!("{name}-shared"),
-            &table.with_rows(&[4, 0, 0]).expect("rows").to_bytes(),
+            &table.with_row_of_ids(&[4, 0, 0]).expect("rows").to_bytes(),
         );
     }
     for (name, bytes) in tables() {

@@ -44,7 +44,7 @@ const CODES: usize = 64;
 /// | `rows` | V in 32 bits, if rows share codes | row i has the codes in row rows\[i\] of `codes` |
 /// | `names` | bytes, if there are names | a name a row in UTF-8, each followed by a line break |
 ///
-/// and these metadata, of which readers need the first seven:
+/// and these metadata, of which readers need all but the last line's:
 ///
 /// | field | says |
 /// |---|---|
@@ -139,7 +139,7 @@ impl<T: Real> CompactEmbedding<T> {
         CompactEmbedding { parts, scales: scales.map(Arc::from), ..self }
     }
 
-    /// A table of other rows by the same codewords.
+    /// A table of other rows by the same codewords, each with codes of its own and without a name.
     ///
     /// # Errors
     /// [`Error::Config`] if the codes are not of the same sizes.
@@ -149,11 +149,11 @@ impl<T: Real> CompactEmbedding<T> {
     }
 
     /// A table with the same rows of codes for other ids: id i has those of row `rows[i]`. So ids can share
-    /// a row.
+    /// a row. Names are left out.
     ///
     /// # Errors
     /// [`Error::Config`] if there are no ids, [`Error::Id`] if there is no such row of codes.
-    pub fn with_rows(self, rows: &[u32]) -> Result<Self> {
+    pub fn with_row_of_ids(self, rows: &[u32]) -> Result<Self> {
         if rows.is_empty() {
             return Err(Error::Config {
                 name: "rows",
@@ -229,7 +229,7 @@ impl<T: Real> CompactEmbedding<T> {
     }
 
     /// The row of codes of every id, where ids share them.
-    pub fn rows(&self) -> Option<&[u32]> {
+    pub fn row_of_ids(&self) -> Option<&[u32]> {
         self.rows.as_deref()
     }
 

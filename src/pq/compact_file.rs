@@ -49,7 +49,7 @@ impl<T: Real> CompactEmbedding<T> {
             let scales = Tensor::from_fn([scales.len()], |i| scales[i]);
             tensors.insert("scales".into(), StoredTensor::from_tensor::<f32>(&scales));
         }
-        if let Some(rows) = self.rows() {
+        if let Some(rows) = self.row_of_ids() {
             tensors.insert("rows".into(), StoredTensor::from_ids(rows));
         }
         if let Some(names) = self.names() {
@@ -58,7 +58,7 @@ impl<T: Real> CompactEmbedding<T> {
         let moving_average =
             config.moving_average.map_or("none".into(), |settings| settings.to_string());
         let usual = if config.additive { 1 } else { config.groups };
-        let third = self.parts() != usual || self.scales().is_some() || self.rows().is_some();
+        let third = self.parts() != usual || self.scales().is_some() || self.row_of_ids().is_some();
         let mut metadata = vec![
             ("format", if third { FORMAT_3 } else { FORMAT }.to_string()),
             ("form", if config.form == Form::Sx { "sx" } else { "vq" }.to_string()),
@@ -111,7 +111,7 @@ impl<T: Real> CompactEmbedding<T> {
     /// The bytes of its file, part by part.
     pub fn sizes(&self) -> CompactSizes {
         let codes = self.codes().bytes().len();
-        let rows = self.rows().map_or(0, size_of_val);
+        let rows = self.row_of_ids().map_or(0, size_of_val);
         let values = self.bytes() - codes - rows;
         let names = self.names().map_or(0, |names| names.text().len());
         let header = self.to_bytes().len() - codes - values - rows - names;
@@ -194,7 +194,7 @@ fn parse<T: Real>(path: &Path, bytes: &[u8]) -> Result<CompactEmbedding<T>> {
     let table = table.stored_in(parts, scales);
     let table = match tensors.get("rows") {
         None => table,
-        Some(stored) => table.with_rows(&row_of_ids(path, stored, rows)?).map_err(of_file)?,
+        Some(stored) => table.with_row_of_ids(&row_of_ids(path, stored, rows)?).map_err(of_file)?,
     };
     match tensors.get("names") {
         None => Ok(table),

@@ -4,7 +4,7 @@ use super::beam::Search;
 use super::codes::CodeTable;
 use super::compact::CompactEmbedding;
 use super::config::DpqConfig;
-use super::kmeans::{KMeans, check_weights, nearest_codes};
+use super::kmeans::{KMeans, check_size, check_weights, nearest_codes};
 use super::refit::refit;
 use super::settings::bits;
 use crate::embedding::check_finished;
@@ -64,6 +64,9 @@ pub struct Compression {
     pub kmeans: KMeans,
 }
 
+/// The most numbers of all codewords: 4 GB.
+const MOST_VALUES: usize = 1 << 30;
+
 /// Steps of a fit of codewords.
 const STEPS: usize = 8;
 
@@ -120,7 +123,13 @@ impl Compression {
         if !(1..=1 << 10).contains(&beam) {
             return refuse("beam", beam, "1 to 1024".into());
         }
-        self.config().check(width)
+        self.config().check(width)?;
+        let numbers = groups.checked_mul(self.codebook_size * (width / parts));
+        if numbers.is_none_or(|numbers| numbers > MOST_VALUES) {
+            let most = MOST_VALUES / (self.codebook_size * (width / parts));
+            return refuse("groups", groups, format!("at most {most}, as codewords take memory"));
+        }
+        Ok(())
     }
 
     /// The bytes of codes and values for V rows of width d, as a file has them.
@@ -136,37 +145,37 @@ impl Compression {
         let bits = bits(self.codebook_size) as usize;
         let numbers = self.groups * self.codebook_size * s;
         let values = if self.eight_bits { numbers + 4 * self.groups } else { 4 * numbers };
-        (vocabulary * self.groups * bits).div_ceil(8) + values
+        vocabulary.saturating_mul(self.groups * bits).div_ceil(8).saturating_add(values)
     }
 
-    /// The codebooks of some rows, and the codes of these rows.
+    /// The codebooks of some rows, and codes that were chosen for them on the way.
     fn train<T: Real>(
         &self,
         rows: &Tensor<T>,
         weights: Option<&[f64]>,
         mut go_on: impl FnMut(usize) -> bool,
-    ) -> Result<(Tensor<T>, Vec<u32>)> {
+    ) -> Result<(Tensor<T>, Option<Vec<u32>>)> {
         if self.parts == self.groups {
-            let values = self.kmeans.fit(rows, weights, &self.config())?.codebooks;
-            let codes = nearest_codes(rows, &values, self.groups);
-            return Ok((values, codes));
+            return Ok((self.kmeans.fit(rows, weights, &self.config())?.codebooks, None));
         }
         let mut values = self.start(rows, weights)?;
-        let search = |values: &Tensor<T>, beam: usize| {
+        let search = |values: &Tensor<T>| {
             let mut codes = vec![0; rows.shape()[0] * self.groups];
+            let beam = self.beam.div_ceil(2);
             Search::new(values, self.groups, self.each(), beam).codes(rows.data(), &mut codes);
             codes
         };
-        let beam_of =
-            |round: usize| if round < self.rounds { self.beam.div_ceil(2) } else { self.beam };
-        let mut codes = search(&values, beam_of(0));
+        let mut codes: Option<Vec<u32>> = None;
         for round in 0..self.rounds {
             if !go_on(round) {
                 break;
             }
-            refit(rows, weights, &codes, self.each(), &mut values, STEPS);
-            let found = search(&values, beam_of(round + 1));
-            keep_better(rows, &values, self.each(), &found, &mut codes);
+            let mut found = search(&values);
+            if let Some(before) = codes {
+                keep_better(rows, &values, self.each(), &before, &mut found);
+            }
+            refit(rows, weights, &found, self.each(), &mut values, STEPS);
+            codes = Some(found);
         }
         Ok((values, codes))
     }
@@ -181,6 +190,13 @@ impl Compression {
         let mut rest = Tensor::from_fn([n, width], |i| T::from_usize(each) * rows.data()[i]);
         let config = DpqConfig::vq(self.parts, k).sizes_only();
         for stage in 0..each {
+            if stage == 0 {
+                check_size(&rest)?;
+            } else {
+                // What is left over may be nearly nothing: too little for squares.
+                let tiny = T::from_f64(1e-10);
+                rest.data_mut().iter_mut().filter(|x| x.abs() < tiny).for_each(|x| *x = T::ZERO);
+            }
             let kmeans =
                 KMeans { seed: self.kmeans.seed.wrapping_add(stage as u64), ..self.kmeans };
             let books = kmeans.fit(&rest, weights, &config)?.codebooks;
@@ -201,12 +217,12 @@ impl Compression {
     }
 }
 
-/// Takes the found codes of a part where they are nearer to it than those that it has.
+/// Takes the codes that a part had before where they are nearer to it than those that it has.
 fn keep_better<T: Real>(
     rows: &Tensor<T>,
     values: &Tensor<T>,
     each: usize,
-    found: &[u32],
+    before: &[u32],
     codes: &mut [u32],
 ) {
     let [groups, k, s] = values.shape()[..] else { unreachable!("D x K x s") };
@@ -221,13 +237,13 @@ fn keep_better<T: Real>(
         rest.iter().map(|x| x * x).sum()
     };
     parallel::for_each(Order::Forward, chunks(codes, groups), |i, codes| {
-        let (row, found) = (&rows.data()[i * width..][..width], &found[i * groups..][..groups]);
+        let (row, before) = (&rows.data()[i * width..][..width], &before[i * groups..][..groups]);
         for part in 0..groups / each {
             let run = part * each..(part + 1) * each;
-            if found[run.clone()] != codes[run.clone()]
-                && off(row, part, found) < off(row, part, codes)
+            if before[run.clone()] != codes[run.clone()]
+                && off(row, part, before) < off(row, part, codes)
             {
-                codes[run.clone()].copy_from_slice(&found[run]);
+                codes[run.clone()].copy_from_slice(&before[run]);
             }
         }
     });
@@ -262,30 +278,47 @@ impl<T: Real> CompactEmbedding<T> {
         let [vocabulary, width] = check_finished(table)?;
         settings.check(width)?;
         check_weights(weights, vocabulary)?;
-        let (values, codes) = settings.train(table, weights, go_on)?;
-        let pack = |codes: &[u32]| CodeTable::pack(codes, settings.groups, settings.codebook_size);
-        let mut compact = CompactEmbedding::new(settings.config(), pack(&codes), values)?;
+        let (values, before) = settings.train(table, weights, go_on)?;
+        // Codes of the first row stand for all until they are chosen.
+        let none =
+            CodeTable::pack(&vec![0; settings.groups], settings.groups, settings.codebook_size);
+        let mut compact = CompactEmbedding::new(settings.config(), none, values)?;
         if settings.parts < settings.groups {
             compact = compact.in_parts(settings.parts)?;
         }
-        if !settings.eight_bits {
-            return Ok(compact);
+        if settings.eight_bits {
+            compact = compact.in_eight_bits()?;
         }
-        let compact = compact.in_eight_bits()?;
-        let codes = compact.encode(table, settings.beam)?;
-        compact.with_codes(codes)
+        let mut codes = compact.choose(table, settings.beam);
+        if let Some(before) = before {
+            keep_better(table, compact.values(), settings.each(), &before, &mut codes);
+        }
+        compact.with_codes(CodeTable::pack(&codes, settings.groups, settings.codebook_size))
+    }
+
+    /// The codes of rows of this width.
+    fn choose(&self, rows: &Tensor<T>, beam: usize) -> Vec<u32> {
+        let groups = self.config().groups;
+        let each = groups / self.parts();
+        if each == 1 {
+            return nearest_codes(rows, self.values(), groups);
+        }
+        let mut codes = vec![0; rows.shape()[0] * groups];
+        Search::new(self.values(), groups, each, beam).codes(rows.data(), &mut codes);
+        codes
     }
 
     /// The codes of other rows n x d, as rows of this table would have them: those whose values come
     /// nearest. `beam` is what [`Compression`] has; with one codeword to a part it changes nothing.
     ///
     /// # Errors
-    /// [`Error::Config`] if rows have another width, the beam is not 1 to 1024, or the table has bands;
+    /// [`Error::Config`] if rows have another width, the beam is not 1 to 1024, the table has bands, or the
+    /// largest element is not of a size that [`KMeans::codebooks`] takes;
     /// [`Error::NotFinite`] if an element is not finite.
     pub fn encode(&self, rows: &Tensor<T>, beam: usize) -> Result<CodeTable> {
         let refuse =
             |name, value: String, expected: String| Err(Error::Config { name, value, expected });
-        let [n, width] = check_finished(rows)?;
+        let [_, width] = check_finished(rows)?;
         let config = self.config();
         if width != self.parts() * self.values().shape()[2] {
             let expected = (self.parts() * self.values().shape()[2]).to_string();
@@ -301,15 +334,9 @@ impl<T: Real> CompactEmbedding<T> {
                 "none, as new rows are in no band".into(),
             );
         }
-        let (groups, each) = (config.groups, config.groups / self.parts());
-        let codes = if each == 1 {
-            nearest_codes(rows, self.values(), groups)
-        } else {
-            let mut codes = vec![0; n * groups];
-            Search::new(self.values(), groups, each, beam).codes(rows.data(), &mut codes);
-            codes
-        };
-        Ok(CodeTable::pack(&codes, groups, config.codebook_size))
+        check_size(rows)?;
+        let codes = self.choose(rows, beam);
+        Ok(CodeTable::pack(&codes, config.groups, config.codebook_size))
     }
 }
 

@@ -79,7 +79,7 @@ impl FixedCodes {
     /// If the scope has `values` already, or ids of the table share rows of codes.
     #[track_caller]
     pub fn from_compact<T: Real>(mut scope: Scope<'_, T>, compact: &CompactEmbedding<T>) -> Self {
-        assert!(compact.rows().is_none(), "from_compact: ids share rows of codes");
+        assert!(compact.row_of_ids().is_none(), "from_compact: ids share rows of codes");
         let (config, codes) = (*compact.config(), compact.codes().clone());
         let (width, parts) = (compact.width(), compact.parts());
         let values = scope.add("values", compact.values().deep_copy());

@@ -8,6 +8,7 @@ use super::queries::Queries;
 use super::score::{Keys, Metric};
 use crate::embedding::check_finished;
 use crate::error::{Error, Result};
+use crate::kernels::reduce::largest;
 use crate::parallel::{self, Order, chunks};
 use crate::real::Real;
 use crate::rng;
@@ -116,17 +117,20 @@ impl KMeans {
             return refuse("restarts", "0".into(), "at least 1");
         }
         check_weights(weights, vocabulary)?;
-        let largest = table.data().iter().fold(0.0_f64, |most, x| most.max(x.to_f64().abs()));
-        if largest != 0.0 && !SIZES.contains(&largest) {
-            let expected = "0, or 1e-10 to 1e15, as distances need";
-            return refuse("largest element of the table", format!("{largest:e}"), expected);
-        }
+        check_size(table)?;
         let (groups, k) = (config.groups, config.codebook_size);
         let points_of_row = groups / config.codebooks();
         let wanted = self.sample.map_or(vocabulary, |sample| {
             sample.saturating_mul(k).div_ceil(points_of_row).min(vocabulary)
         });
-        let rows = (wanted < vocabulary).then(|| self.drawn(wanted, vocabulary));
+        // Rows without weight count for nothing, so none of them is drawn.
+        let counted = |row: u32| weights.is_none_or(|weights| weights[row as usize] > 0.0);
+        let rows = (wanted < vocabulary || weights.is_some_and(|weights| weights.contains(&0.0)))
+            .then(|| {
+                let rows: Vec<u32> = (0..vocabulary as u32).filter(|&row| counted(row)).collect();
+                let drawn = self.drawn(wanted.min(rows.len()), rows.len());
+                drawn.into_iter().map(|i| rows[i as usize]).collect::<Vec<u32>>()
+            });
         let queries = Queries::new(table, rows.as_deref(), groups);
         let of_sample: Option<Vec<f64>> = match (weights, &rows) {
             (Some(weights), Some(rows)) => {
@@ -230,15 +234,36 @@ pub(super) fn nearest_codes<T: Real>(
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] if one is no matrix, has no rows, or they differ in width; [`Error::NotFinite`] if an
-/// element is not finite.
+/// [`Error::Config`] if one is no matrix, has no rows, or they differ in width, if there are more than 2^24
+/// rows to choose from, or elements are not of a size that [`KMeans::codebooks`] takes;
+/// [`Error::NotFinite`] if an element is not finite.
 pub fn nearest_of<T: Real>(rows: &Tensor<T>, table: &Tensor<T>) -> Result<Vec<u32>> {
     let ([_, width], [n, expected]) = (check_finished(rows)?, check_finished(table)?);
     if width != expected {
         let (value, expected) = (width.to_string(), expected.to_string());
         return Err(Error::Config { name: "width of the rows", value, expected });
     }
+    // Vectors count codewords in single precision.
+    if n > 1 << 24 {
+        let (value, expected) = (n.to_string(), "at most 16777216".into());
+        return Err(Error::Config { name: "rows to choose from", value, expected });
+    }
+    check_size(rows)?;
+    check_size(table)?;
     Ok(nearest_codes(rows, &table.clone().reshape([1, n, width]), 1))
+}
+
+/// Refuses elements whose squares single precision cannot hold.
+pub(super) fn check_size<T: Real>(table: &Tensor<T>) -> Result<()> {
+    let largest = largest(table.data());
+    if largest != 0.0 && !SIZES.contains(&largest) {
+        return Err(Error::Config {
+            name: "largest element of the table",
+            value: format!("{largest:e}"),
+            expected: "0, or 1e-10 to 1e15, as distances need".into(),
+        });
+    }
+    Ok(())
 }
 
 /// Refuses weights that cannot be those of so many rows.

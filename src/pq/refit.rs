@@ -6,9 +6,12 @@ use crate::real::Real;
 use crate::tensor::{Pool, Tensor};
 use std::ops::Range;
 
-/// Rows of a partial sum, unless there would be more than [`PIECES`] of them.
+/// Rows of a partial sum, unless there would be more than [`PIECES`] of them or they hold too much.
 const SHORTEST: usize = 4096;
 const PIECES: usize = 16;
+
+/// Numbers of all partial sums, unless a single one has more: 256 MB.
+const SUMS: usize = 1 << 25;
 
 /// Moves the values, D x K x s, towards those that make
 ///
@@ -124,7 +127,8 @@ impl<T: Real> Problem<'_, T> {
     /// G' W y, of the vectors y\[i\] of length s that `of_row(i, y)` adds to zeros.
     fn scatter(&self, len: usize, of_row: impl Fn(usize, &mut [f64]) + Sync) -> Vec<f64> {
         let (n, s) = (self.rows.shape()[0], self.sizes.width);
-        let pieces = Rows::new(n, n.div_ceil(PIECES).max(SHORTEST));
+        let pieces = (SUMS / len).clamp(1, PIECES);
+        let pieces = Rows::new(n, n.div_ceil(pieces).max(SHORTEST));
         let mut sums = vec![0.0; len];
         let of_piece = |rows: Range<usize>, part: &mut [f64]| {
             let mut y = vec![0.0; s];

@@ -26,8 +26,8 @@ const OTHERS: usize = 1 << 12;
 
 impl Compression {
     /// The splits of a table V x d that have at most `bytes` of codes and values and come near to it, with
-    /// everything else as here; `each` are the codes that a part may have. At most 12, the largest ones
-    /// first.
+    /// everything else as here; `each` are the codes that a part may have, at least 1. At most 12, the
+    /// largest ones first.
     ///
     /// # Errors
     /// [`Error::Config`] if none is so small.
@@ -72,8 +72,8 @@ impl Compression {
         Ok(all)
     }
 
-    /// The one of the [splits](Self::splits) of a table V x d that loses least in a [trial](Self::trial) on
-    /// `rows`, the table or some of it. `tried` is told each with its error.
+    /// The one of the [splits](Self::splits) of a table V x d that is [best](Self::best_of) for `rows`, the
+    /// table or some of it.
     ///
     /// # Errors
     /// As these two.
@@ -83,18 +83,45 @@ impl Compression {
         vocabulary: usize,
         bytes: usize,
         each: RangeInclusive<usize>,
-        mut tried: impl FnMut(&Compression, f64),
     ) -> Result<Compression> {
         let [_, width] = check_finished(rows)?;
-        let mut best: Option<(f64, Compression)> = None;
-        for split in self.splits(vocabulary, width, bytes, each)? {
+        let splits = self.splits(vocabulary, width, bytes, each)?;
+        Compression::best_of(splits, rows, weights, |_, _| true)
+    }
+
+    /// The one of some settings that loses least in a [trial](Self::trial); `go_on` is told each with its
+    /// error, and says whether to try the next one.
+    ///
+    /// # Errors
+    /// As [`trial`](Self::trial).
+    ///
+    /// # Panics
+    /// If there are none.
+    #[track_caller]
+    pub fn best_of<T: Real>(
+        splits: Vec<Compression>,
+        rows: &Tensor<T>,
+        weights: Option<&[f64]>,
+        mut go_on: impl FnMut(&Compression, f64) -> bool,
+    ) -> Result<Compression> {
+        let mut splits = splits.into_iter();
+        let mut best = splits.next().expect("settings to choose from");
+        if splits.len() == 0 {
+            return Ok(best);
+        }
+        let mut least = best.trial(rows, weights)?;
+        let mut more = go_on(&best, least);
+        for split in splits {
+            if !more {
+                break;
+            }
             let error = split.trial(rows, weights)?;
-            tried(&split, error);
-            if best.as_ref().is_none_or(|(least, _)| error < *least) {
-                best = Some((error, split));
+            more = go_on(&split, error);
+            if error < least {
+                (least, best) = (error, split);
             }
         }
-        Ok(best.expect("at least one split").1)
+        Ok(best)
     }
 
     /// Trains shortly on some of the rows of a table, V x d, and returns the relative squared error
@@ -117,13 +144,18 @@ impl Compression {
             kmeans,
             ..self.clone()
         };
-        // Rows at equal distances: tables are often sorted by frequency.
+        // Rows at equal distances, since tables are often sorted by frequency; without weight they count
+        // for nothing.
+        let counted: Vec<usize> = (0..vocabulary)
+            .filter(|&row| weights.is_none_or(|weights| weights[row] > 0.0))
+            .collect();
         let some = |count: usize, shift: usize| -> Vec<usize> {
-            (0..count).map(|i| (i * vocabulary + shift) / count).collect()
+            (0..count).map(|i| counted[i * counted.len() / count + shift]).collect()
         };
-        let trained = some(vocabulary.min(ROWS), 0);
-        let judged = match vocabulary > 2 * ROWS {
-            true => some(OTHERS, vocabulary / 2),
+        let trained = some(counted.len().min(ROWS), 0);
+        // Of rows that are more than two apart the next ones are others.
+        let judged = match counted.len() > 2 * ROWS {
+            true => some(OTHERS, 1),
             false => trained.clone(),
         };
         let rows = |of: &[usize]| {
@@ -174,6 +206,31 @@ mod tests {
                     prop_assert!(least > bytes, "{error}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn rows_that_judge_are_none_of_those_trained_on() {
+        // One row in three is far from all others: 70,000 rows are judged by those next to the others.
+        let place = |count: usize, i: usize| i * 70_000 / count;
+        let trained: Vec<usize> = (0..ROWS).map(|i| place(ROWS, i)).collect();
+        let table = Tensor::from_fn([70_000, 1], |row| {
+            if trained.binary_search(&row).is_ok() { 1.0_f32 } else { -1.0 }
+        });
+        let error = Compression { eight_bits: false, ..Compression::pq(1, 2) }.trial(&table, None);
+        assert_eq!(error.unwrap(), 4.0);
+    }
+
+    #[test]
+    fn rows_without_weight_count_for_nothing() {
+        let table = Tensor::<f32>::normal([20_000, 2], 1.0, &mut crate::rng::stream(0, "table", 0));
+        let mut weights = vec![0.0; 20_000];
+        weights[19_990..].fill(1.0);
+        for seed in 0..5 {
+            let settings = Compression::pq(2, 16);
+            let kmeans = KMeans { seed, ..settings.kmeans };
+            let settings = Compression { kmeans, ..settings };
+            assert!(settings.trial(&table, Some(&weights)).unwrap() < 1e-3);
         }
     }
 

@@ -192,7 +192,7 @@ fn compressed() -> Vec<(String, CompactEmbedding<f32>)> {
             let settings = Compression { rounds, eight_bits, ..Compression::dpq(parts, groups, k) };
             let compact = CompactEmbedding::from_table(&table, &settings, None).unwrap();
             let rows: Vec<u32> = (0..1000).map(|i| i * 7 % 300).collect();
-            let shared = compact.clone().with_rows(&rows).unwrap();
+            let shared = compact.clone().with_row_of_ids(&rows).unwrap();
             all.push((format!("{settings:?}"), compact));
             all.push((format!("{settings:?}, shared rows"), shared));
         }

@@ -11,7 +11,7 @@ use crate::work::Work;
 use clap::{ArgGroup, Args, ValueEnum};
 use dpq::io::{check_writable, write_whole};
 use dpq::{Error, parallel};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Makes a finished table small
@@ -59,7 +59,8 @@ pub struct Compress {
     /// Numbers of a row, for --method low-rank
     #[arg(long, value_name = "R")]
     pub rank: Option<usize>,
-    /// A weight a line, as the frequencies of words: heavy rows are kept better. Or a word and its weight
+    /// A weight a line, as the frequencies of words: heavy rows are kept better. Or a word and its weight a
+    /// line; words that are missing weigh as little as the lightest that is there
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Give codes to N rows only, the heaviest or else the first; each of the others shares those of the
@@ -81,7 +82,8 @@ pub struct Compress {
     /// Decides the starts and the rows that are trained on
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Stop training after so many minutes; the result then depends on how fast the machine is
+    /// Try and train for about so many minutes, half of them for trials; the result then depends on how
+    /// fast the machine is
     #[arg(long, value_name = "MINUTES")]
     time: Option<f64>,
     /// Print the figures as JSON
@@ -154,22 +156,30 @@ impl Compress {
             let rows = figures(&input, &[(&table, file)], &[8, 4], self.quiet)?;
             return print(&table, file, &rows, self.json);
         };
-        // Beside it what the other methods make of as many bytes, where they can.
+        // The page has what other methods make of as many bytes, too, where they can.
         let tried = std::mem::take(&mut work.tried);
-        let others = [Method::Pq, Method::LowRank].into_iter();
-        let others = others.filter(|&method| method != self.method && self.has_free_size());
-        let others: Vec<(Table, usize)> = others
-            .filter_map(|method| {
-                let (table, bytes) = named(work.by(method).ok()?).ok()?;
-                Some((table, bytes.len()))
-            })
-            .collect();
+        work.deadline = None;
+        let mut others = Vec::new();
+        for method in [Method::Pq, Method::LowRank] {
+            if method == self.method || !self.has_free_size() {
+                continue;
+            }
+            match work.by(method) {
+                Ok(kind) => {
+                    let (table, bytes) = named(kind)?;
+                    others.push((table, bytes.len()));
+                }
+                Err(fault) if is_setting(&*fault) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
         let all =
             [(&table, file)].into_iter().chain(others.iter().map(|(table, file)| (table, *file)));
-        let rows = figures(&input, &all.collect::<Vec<_>>(), &[8, 4, 2], self.quiet)?;
+        let mut rows = figures(&input, &all.collect::<Vec<_>>(), &[8, 4, 2], self.quiet)?;
         let page = report::page(&self.input, &table, file, &rows, &tried)?;
         write_whole(path, page.as_bytes())?;
-        print(&table, file, &rows, self.json)
+        rows.drain(1..=others.len());
+        print(&table, file, &rows[..3], self.json)
     }
 
     /// Whether it is bytes that are given, which any method can have.
@@ -183,13 +193,18 @@ impl Compress {
         if let Some(report) = &self.report {
             check_writable(report)?;
         }
-        let same = |a: &PathBuf, b: &PathBuf| {
-            a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
+        let same = |a: &Path, b: &Path| {
+            a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
         };
-        if same(&self.input, &self.output) {
-            return Err(
-                misfit(&self.output, "the table that is read", "another file to write").into()
-            );
+        let read = [Some(&self.input), self.reading.words.as_ref(), self.weights.as_ref()];
+        for written in [Some(&self.output), self.report.as_ref()].into_iter().flatten() {
+            if read.iter().flatten().any(|read| same(written, read)) {
+                let expected = "another file to write";
+                return Err(misfit(written, "a file that is read", expected).into());
+            }
+        }
+        if self.report.as_ref().is_some_and(|report| same(report, &self.output)) {
+            return Err(misfit(&self.output, "the report", "another file for it").into());
         }
         if let Some(ratio) = self.ratio.filter(|ratio| !(*ratio > 1.0 && ratio.is_finite())) {
             return Err(refuse("ratio", ratio, "more than 1"));
@@ -201,19 +216,31 @@ impl Compress {
             return Err(refuse("time", minutes, "0 to 1000000 minutes"));
         }
         let codes = matches!(self.method, Method::Dpq | Method::Additive | Method::Pq);
+        let additive = codes && self.method != Method::Pq;
         for (name, given, own) in [
             ("groups", self.groups.is_some(), codes),
+            ("parts", self.parts.is_some(), additive),
             ("bits", self.bits.is_some(), self.method == Method::Scalar),
             ("rank", self.rank.is_some(), self.method == Method::LowRank),
+            ("weights", self.weights.is_some(), self.method != Method::Scalar),
             ("keep", self.keep.is_some(), codes),
+            ("sample", self.sample.is_some(), codes),
+            ("restarts", self.restarts != 1, codes),
+            ("precise", self.precise, codes),
+            ("time", self.time.is_some(), self.method == Method::Dpq),
         ] {
             if given && !own {
-                let method = format!("{:?}", self.method).to_lowercase();
-                return Err(refuse("method", method, &format!("one that has --{name}")));
+                let method = self.method.to_possible_value().expect("a method of the command line");
+                return Err(refuse("method", method.get_name(), &format!("one that has --{name}")));
             }
         }
         Ok(())
     }
+}
+
+/// Whether a fault is that of a setting, as a size that a method cannot have.
+fn is_setting(fault: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(fault.downcast_ref::<Error>(), Some(Error::Config { .. }))
 }
 
 /// The error of a setting.

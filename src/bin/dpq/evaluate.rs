@@ -18,8 +18,9 @@ pub struct Evaluate {
     input: PathBuf,
     /// A file that `dpq compress` wrote, or a training program
     file: PathBuf,
-    #[command(flatten)]
-    reading: Reading,
+    /// The tensor to take from a safetensors file; not needed if it has only one matrix
+    #[arg(long, value_name = "NAME")]
+    tensor: Option<String>,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
@@ -38,7 +39,7 @@ impl Evaluate {
 
     fn measure(&self) -> Result<(), Fault> {
         let table = Table::load(&self.file)?;
-        let input = Input::open(&self.input, &self.reading)?;
+        let input = Input::open(&self.input, &Reading::numbers_only(self.tensor.clone()))?;
         if [table.vocabulary(), table.width()] != [input.rows, input.width] {
             let found = format!("a table of {} x {}", table.vocabulary(), table.width());
             let expected = format!("{} x {}, as {}", input.rows, input.width, self.input.display());

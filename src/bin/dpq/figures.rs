@@ -30,6 +30,8 @@ pub fn figures(
     quiet: bool,
 ) -> Result<Vec<Row>, Fault> {
     let ids = |first: usize, n: usize| (first..first + n).map(|id| id as u32).collect::<Vec<_>>();
+    // As in the small tables' files.
+    let words = input.words.as_ref().map_or(0, |names| names.text().len());
     let mut others: Vec<Box<Other<'_>>> = Vec::new();
     let mut rows = Vec::new();
     let mut line = |name, bytes, ratio| rows.push((name, bytes, ratio));
@@ -44,7 +46,7 @@ pub fn figures(
         }));
         let bytes = scalar_bytes(input, bits);
         let full = 4 * input.rows * input.width;
-        line(format!("{bits} bits an element"), bytes, full as f64 / bytes as f64);
+        line(format!("{bits} bits an element"), bytes + words, full as f64 / bytes as f64);
     }
     let bar = bar("measuring", input.rows, quiet);
     let others: Vec<&Other<'_>> = others.iter().map(|other| &**other).collect();

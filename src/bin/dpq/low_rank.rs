@@ -1,15 +1,19 @@
 //! A table as the product of two thin ones, V x r and r x d.
 
 use crate::Fault;
+use crate::compress::refuse;
 use crate::input::Input;
 use dpq::{Tape, Tensor};
 use nalgebra::{DMatrix, SymmetricEigen};
+
+/// The most columns: their products take 8 bytes for every pair.
+const WIDEST: usize = 4096;
 
 /// The r directions of most of the rows' squares, r x d: the first eigenvectors of X' W X. No other product
 /// of this rank is nearer to the table (Eckart & Young 1936).
 ///
 /// # Errors
-/// If the table cannot be read.
+/// If the table cannot be read, or has too many columns.
 pub fn directions(
     input: &Input,
     weights: Option<&[f64]>,
@@ -17,6 +21,13 @@ pub fn directions(
     mut progress: impl FnMut(usize),
 ) -> Result<Tensor<f32>, Fault> {
     let d = input.width;
+    if d > WIDEST {
+        return Err(refuse(
+            "method",
+            "low-rank",
+            &format!("another one for more than {WIDEST} columns"),
+        ));
+    }
     let mut moments = DMatrix::<f64>::zeros(d, d);
     input.for_each(|first, rows| {
         let tape = Tape::new();

@@ -58,7 +58,7 @@ impl Work<'_> {
         let shared = if self.settings.keep.is_some() { 4 * rows } else { 0 };
         let other = words + shared + HEADER;
         most.checked_sub(other).filter(|left| *left > 0).ok_or_else(|| {
-            let expected = format!("a file of more than {other} bytes, as words and header take");
+            let expected = format!("a file of more than the {other} bytes of header and words");
             refuse(
                 name,
                 self.settings.bytes.map_or(self.settings.ratio.unwrap_or(20.0), |n| n as f64),
@@ -133,13 +133,19 @@ impl Work<'_> {
         let rounds = if settings.parts == settings.groups { 0 } else { settings.rounds };
         let bar = bar("training", rounds, self.settings.quiet);
         let deadline = self.deadline;
+        let mut done = 0;
         let go_on = |round: usize| {
             bar.set_position(round as u64);
-            deadline.is_none_or(|deadline| Instant::now() < deadline)
+            let more = deadline.is_none_or(|deadline| Instant::now() < deadline);
+            done = round + usize::from(more);
+            more
         };
         let trained =
             CompactEmbedding::from_table_while(&sample, &settings, weights.as_deref(), go_on)?;
         bar.finish_and_clear();
+        if done < rounds && !self.settings.quiet {
+            eprintln!("time is up after {done} of {rounds} rounds of training");
+        }
         if sample.shape()[0] == self.input.rows {
             return Ok(trained);
         }
@@ -255,25 +261,20 @@ impl Work<'_> {
                 })?
             }
         };
-        if let [only] = &splits[..] {
-            return Ok(only.clone());
-        }
         let bar = bar("trials", splits.len(), self.settings.quiet);
-        let mut best: Option<(f64, Compression)> = None;
-        for split in splits {
-            let error = split.trial(sample, weights)?;
-            let bytes = split.bytes(rows, width) + HEADER;
-            self.tried.push(Tried { split: split.clone(), bytes, error });
-            if best.as_ref().is_none_or(|(least, _)| error < *least) {
-                best = Some((error, split));
-            }
+        // Half of the time is for training.
+        let now = Instant::now();
+        let until = self.deadline.map(|deadline| now + deadline.saturating_duration_since(now) / 2);
+        let words = self.input.words.as_ref().map_or(0, |names| names.text().len());
+        let tried = &mut self.tried;
+        let best = Compression::best_of(splits, sample, weights, |split, error| {
+            let bytes = split.bytes(rows, width) + HEADER + words;
+            tried.push(Tried { split: split.clone(), bytes, error });
             bar.inc(1);
-            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                break;
-            }
-        }
+            until.is_none_or(|until| Instant::now() < until)
+        })?;
         bar.finish_and_clear();
-        Ok(best.expect("at least one split").1)
+        Ok(best)
     }
 
     /// Gives all rows their codes.
@@ -285,15 +286,17 @@ impl Work<'_> {
     ) -> Result<CompactEmbedding<f32>, Fault> {
         let bar = bar("encoding", self.input.rows, self.settings.quiet);
         let (groups, k) = (trained.config().groups, trained.config().codebook_size);
-        let mut codes = Vec::with_capacity(self.input.rows * groups);
         let Some(kept) = kept else {
+            // Packed: those of a piece end with a whole byte.
+            let mut codes = Vec::new();
             self.input.for_each(|first, rows| {
-                codes.extend(trained.encode(&rows, beam)?.unpack());
+                codes.extend_from_slice(trained.encode(&rows, beam)?.bytes());
                 bar.set_position((first + rows.shape()[0]) as u64);
                 Ok(())
             })?;
             bar.finish_and_clear();
-            return Ok(trained.with_codes(CodeTable::pack(&codes, groups, k))?);
+            let codes = CodeTable::from_bytes(&codes, self.input.rows, groups, k)?;
+            return Ok(trained.with_codes(codes)?);
         };
         let own = self.input.some(&kept)?;
         let table = trained.encode(&own, beam)?;
@@ -308,6 +311,6 @@ impl Work<'_> {
             Ok(())
         })?;
         bar.finish_and_clear();
-        Ok(trained.with_codes(table)?.with_rows(&row_of_ids)?)
+        Ok(trained.with_codes(table)?.with_row_of_ids(&row_of_ids)?)
     }
 }

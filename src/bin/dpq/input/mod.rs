@@ -15,8 +15,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
-/// Numbers of a piece, about.
+/// Numbers of a piece, about, and its most rows. Rows are a multiple of 8, so that their codes end with a
+/// whole byte.
 const PIECE: usize = 1 << 21;
+const ROWS: usize = 1 << 13;
 
 /// How a table is read.
 #[derive(Args)]
@@ -26,10 +28,17 @@ pub struct Reading {
     tensor: Option<String>,
     /// The words of the rows, one a line, for a table that has none of its own
     #[arg(long, value_name = "FILE")]
-    words: Option<PathBuf>,
+    pub words: Option<PathBuf>,
     /// Leave the words out
     #[arg(long, conflicts_with = "words")]
     no_words: bool,
+}
+
+impl Reading {
+    /// Without words.
+    pub fn numbers_only(tensor: Option<String>) -> Reading {
+        Reading { tensor, words: None, no_words: true }
+    }
 }
 
 /// A table V x d in a file.
@@ -81,8 +90,9 @@ impl Input {
             return Err(misfit(path, format!("{rows} rows"), "at most 4294967295").into());
         }
         let named = |path: &Path, words: &[String]| {
-            Names::new(words)
-                .map_err(|fault| misfit(path, fault.to_string(), "a word for each row, once"))
+            Names::new(words).map_err(|fault| {
+                misfit(path, fault.to_string(), "a word for each row, once, or --no-words")
+            })
         };
         let words = match &reading.words {
             _ if reading.no_words => None,
@@ -107,7 +117,7 @@ impl Input {
         &self,
         mut f: impl FnMut(usize, Tensor<f32>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let piece = (PIECE / self.width).clamp(1, self.rows);
+        let piece = (PIECE / self.width).clamp(1, ROWS).next_multiple_of(8);
         let mut next = 0;
         let mut of_piece = |numbers: Vec<f32>| -> Result<(), Fault> {
             let first = next;

@@ -5,10 +5,13 @@ use super::misfit;
 use crate::Fault;
 use dpq::Error;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 const BLANK: [char; 2] = [' ', '\t'];
+
+/// The longest line.
+const LONGEST: u64 = 1 << 24;
 
 /// The size, and the words if they are `wanted`. All numbers are read.
 ///
@@ -76,8 +79,12 @@ fn lines(
     let (mut line, mut stated, mut width) = (Vec::new(), None, width);
     for number in 1.. {
         line.clear();
-        if reader.read_until(b'\n', &mut line).map_err(io)? == 0 {
+        if (&mut reader).take(LONGEST).read_until(b'\n', &mut line).map_err(io)? == 0 {
             break;
+        }
+        if line.len() as u64 == LONGEST && line.last() != Some(&b'\n') {
+            let found = format!("line {number}: more than {LONGEST} bytes");
+            return Err(misfit(path, found, "a word and its numbers a line").into());
         }
         while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r' | b' ' | b'\t')) {
             line.pop();

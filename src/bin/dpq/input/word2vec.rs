@@ -13,18 +13,11 @@ use std::path::Path;
 const LONGEST: u64 = 1 << 16;
 
 /// Whether these first bytes of a file are those of such a table, and not of a text that begins with the
-/// same line.
+/// same line: numbers have bytes that no text has.
 pub fn is_binary(first: &[u8]) -> bool {
-    let mut lines = first.split(|&byte| byte == b'\n');
-    let Some([_, width]) = lines.next().and_then(header) else { return false };
-    let is_row = |line: &[u8]| {
-        let text = std::str::from_utf8(line).unwrap_or_default();
-        let fields = text.split_ascii_whitespace().rev().take(width);
-        fields.filter(|field| field.parse::<f32>().is_ok()).count() == width
-    };
-    let is_text = lines.next().is_some_and(is_row);
-    // A row of text may be longer than what we have of it.
-    !is_text && first.iter().any(|byte| !byte.is_ascii_graphic() && !byte.is_ascii_whitespace())
+    let line = first.split(|&byte| byte == b'\n').next();
+    let is_of_text = |byte: &u8| *byte >= b' ' || matches!(byte, b'\n' | b'\r' | b'\t');
+    line.and_then(header).is_some() && !first.iter().all(is_of_text)
 }
 
 /// The size, and the words if they are `wanted`.
