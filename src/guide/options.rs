@@ -85,6 +85,10 @@
 //!
 //! - **SX** keeps up with the full table to 220 times smaller, **VQ** to 51; up to 26 times VQ is ahead.
 //! - **Bands** 1000:16,3000:4 make the table of 51 times one of 94, and the perplexity no worse: 115.8.
+//! - **beta 0.1** and a **temperature that learns** lower SX's perplexity by 3% in three epochs, and without
+//!   **batch normalisation** it ends 6% higher. Cosine is worth 2%; a k-means start, annealing, a codebook for
+//!   each group and VQ's commitment term are worth nothing here, moving averages cost 2%. Sampled codes
+//!   (60% higher) and additive groups (22%) need longer than that.
 //! - A table that is **finished** loses 4% at a fiftieth with additive codes, and random codes whose values are
 //!   trained lose less: what counts is that values learn with the task.
 //!
