@@ -26,7 +26,8 @@ use crate::tensor::Tensor;
 /// [k-means](KMeans). With more, groups add up to much finer steps for the same bits, which is called additive
 /// quantisation (Babenko & Lempitsky 2014): every group starts as k-means of what the groups before it
 /// left over, codes are chosen by a beam search, and `rounds` times codewords are fitted to the codes by
-/// least squares and codes are chosen again. E never rises on the rows that are trained on.
+/// least squares and codes are chosen again. E never rises on the rows that are trained on, until values are
+/// rounded at the end.
 ///
 /// This is what a [`DpqEmbedding`](super::DpqEmbedding) of the VQ form learns when it is trained to give
 /// the table's rows; with the table for queries both steps have a solution, which no learning rate comes
@@ -55,7 +56,7 @@ pub struct Compression {
     /// How often codewords and codes are trained together. 10 by default; 0 leaves codewords where they
     /// start. Without effect on one group to a part, where k-means does it.
     pub rounds: usize,
-    /// How many beginnings of codes the search keeps, half as many before the last round. 16 by default.
+    /// How many beginnings of codes the search keeps, while training half as many. 16 by default.
     pub beam: usize,
     /// Values are rounded to [8 bits](CompactEmbedding::in_eight_bits), and codes are chosen for the
     /// rounded ones. On by default.
@@ -320,9 +321,8 @@ impl<T: Real> CompactEmbedding<T> {
             |name, value: String, expected: String| Err(Error::Config { name, value, expected });
         let [_, width] = check_finished(rows)?;
         let config = self.config();
-        if width != self.parts() * self.values().shape()[2] {
-            let expected = (self.parts() * self.values().shape()[2]).to_string();
-            return refuse("width of the rows", width.to_string(), expected);
+        if width != self.width() {
+            return refuse("width of the rows", width.to_string(), self.width().to_string());
         }
         if !(1..=1 << 10).contains(&beam) {
             return refuse("beam", beam.to_string(), "1 to 1024".into());

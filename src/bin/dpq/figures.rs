@@ -31,7 +31,7 @@ pub fn figures(
 ) -> Result<Vec<Row>, Fault> {
     let ids = |first: usize, n: usize| (first..first + n).map(|id| id as u32).collect::<Vec<_>>();
     // As in the small tables' files.
-    let words = input.words.as_ref().map_or(0, |names| names.text().len());
+    let words = input.word_bytes();
     let mut others: Vec<Box<Other<'_>>> = Vec::new();
     let mut rows = Vec::new();
     let mut line = |name, bytes, ratio| rows.push((name, bytes, ratio));

@@ -47,23 +47,19 @@ impl Work<'_> {
 
     /// The most bytes of numbers.
     fn budget(&self) -> Result<usize, Fault> {
-        let Input { rows, width, words, .. } = self.input;
-        let (name, most, words) = match self.settings.bytes {
-            Some(bytes) => ("bytes", bytes, words.as_ref().map_or(0, |names| names.text().len())),
+        let Input { rows, width, .. } = self.input;
+        let (name, value, most, words) = match self.settings.bytes {
+            Some(bytes) => ("bytes", bytes as f64, bytes, self.input.word_bytes()),
             None => {
                 let ratio = self.settings.ratio.unwrap_or(20.0);
-                ("ratio", ((4 * rows * width) as f64 / ratio) as usize, 0)
+                ("ratio", ratio, ((4 * rows * width) as f64 / ratio) as usize, 0)
             }
         };
         let shared = if self.settings.keep.is_some() { 4 * rows } else { 0 };
         let other = words + shared + HEADER;
         most.checked_sub(other).filter(|left| *left > 0).ok_or_else(|| {
             let expected = format!("a file of more than the {other} bytes of header and words");
-            refuse(
-                name,
-                self.settings.bytes.map_or(self.settings.ratio.unwrap_or(20.0), |n| n as f64),
-                &expected,
-            )
+            refuse(name, value, &expected)
         })
     }
 
@@ -250,8 +246,8 @@ impl Work<'_> {
                 given
             }
             _ => {
-                let words = self.input.words.as_ref().map_or(0, |names| names.text().len());
-                let other = HEADER + if self.settings.bytes.is_some() { words } else { 0 };
+                let words = self.settings.bytes.map_or(0, |_| self.input.word_bytes());
+                let other = HEADER + words;
                 base.splits(rows, width, self.budget()?, each).map_err(|fault| match fault {
                     Error::Config { value, expected, .. } => {
                         let expected = format!("{expected}, and {other} for header and words");
@@ -265,7 +261,7 @@ impl Work<'_> {
         // Half of the time is for training.
         let now = Instant::now();
         let until = self.deadline.map(|deadline| now + deadline.saturating_duration_since(now) / 2);
-        let words = self.input.words.as_ref().map_or(0, |names| names.text().len());
+        let words = self.input.word_bytes();
         let tried = &mut self.tried;
         let best = Compression::best_of(splits, sample, weights, |split, error| {
             let bytes = split.bytes(rows, width) + HEADER + words;

@@ -109,6 +109,11 @@ impl Input {
         Ok(Input { path: path.into(), rows, width, words, form })
     }
 
+    /// The bytes that the words take in a file.
+    pub fn word_bytes(&self) -> usize {
+        self.words.as_ref().map_or(0, |names| names.text().len())
+    }
+
     /// Calls `f` with the first row's number and the rows, n x d, of one piece after the other.
     ///
     /// # Errors
