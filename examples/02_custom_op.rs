@@ -32,7 +32,10 @@ fn main() -> dpq::Result<()> {
     // The rule against differences of the forward pass, over random matrices.
     let case = Case::new("softplus", tensors(2), |x| gradcheck([x], |[x]| softplus(x)));
     let outcome = case.run(256);
-    println!("{:<36} {:>6} {:>12} {:>10}", "case", "inputs", "worst error", "time");
+    println!(
+        "{:<36} {:>6} {:>12} {:>8} {:>10}",
+        "case", "inputs", "worst error", "observed", "time"
+    );
     println!("{outcome}");
     outcome.assert_ok();
     assert!(outcome.ops.contains("Softplus"));

@@ -1,18 +1,37 @@
-//! A gradient checker for any differentiable closure, straight-through estimators included.
+//! A gradient checker for any function with a rule for its gradients, straight-through estimators
+//! included, whose "ok" means that something was checked.
 //!
-//! The base point is recorded once, in `f64`; every discrete choice and stopped value on the way
-//! is [frozen](crate::Tape::freeze). The analytic Jacobian, one backward pass per output element,
-//! is then compared with central differences of the frozen function. Large Jacobians are compared
-//! by random projections instead. An error that an op reports to the tape fails the check.
+//! What is checked is a closure of [variables](gradcheck()), of [parameters](gradcheck_params()), or of
+//! [slices](rule()): code that is written with anything. The rule's Jacobian, one backward pass for
+//! every output element, is compared with central differences, extrapolated to step 0, with an error
+//! bar beside each. Large Jacobians are compared by random projections of every input. For closures of
+//! variables every discrete choice and stopped value on the way is [frozen](crate::Tape::freeze).
 //!
-//! The error of an entry is |a - n| / max(|a|, |n|, m, noise / tolerance), where m is the largest
-//! entry of that input's Jacobian and noise = [`NOISE`] eps max|y| / h the rounding of the
-//! difference itself, with eps the [relative error of one rounding](Gradcheck::rounding).
+//! A check ends with a [`Verdict`]. With a the rule's derivative, n the numeric one, m the largest
+//! entry of the input's Jacobian and size = max(|a|, |n|, m):
+//!
+//! - a derivative *differs* if |a - n| > bar + tolerance size,
+//! - it is *observed* if bar <= tolerance size: an error of twice the tolerance would be seen,
+//! - the function has a *kink* if it bends as sharply at the smallest step as at the largest.
+//!
+//! A check is ok if no derivative differs, none is at a kink, and at least 99% were observed. A closure
+//! that fails, or that is not the same function twice, is told apart.
 
-mod report;
+mod settings;
+mod function;
 mod differences;
+mod report;
+mod cause;
+mod control;
+mod check;
 mod tape;
+mod rule;
+mod second;
 
 pub use differences::NOISE;
-pub use report::{Entry, Report};
-pub use tape::{Gradcheck, gradcheck, gradcheck_params};
+pub use function::Fault;
+pub use report::{Entry, OBSERVED, Report, Verdict};
+pub use rule::{Outcome, rule};
+pub use second::hessian_vector;
+pub use settings::Gradcheck;
+pub use tape::{gradcheck, gradcheck_params};

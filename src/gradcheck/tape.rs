@@ -1,24 +1,13 @@
 //! Checks of closures from variables to a variable.
 
-use super::differences::{Differences, Run, Slope, scale};
-use super::report::{Entry, Report};
+use super::function::{Cotangents, Fault, Function, Input, PulledBack, Rule, unravel};
+use super::report::Report;
+use super::settings::Gradcheck;
 use crate::error::Result;
 use crate::params::Params;
-use crate::rng;
 use crate::tape::{Bound, Tape, Var};
-use crate::tensor::Tensor;
-use rand::Rng;
-use std::collections::BTreeSet;
-
-/// Times that the step shrinks, 16-fold each, before an entry counts as wrong: a kink nearby then
-/// falls outside the step.
-const SHRINKS: i32 = 3;
-
-/// Jacobians of at most this many entries are checked entry by entry.
-const ENTRIES: usize = 20_000;
-
-/// Random projections of a larger one.
-const PROJECTIONS: u64 = 12;
+use crate::tensor::{Shape, Tensor};
+use std::sync::Arc;
 
 /// Checks the gradients of a closure from `N` leaves to one variable, at `base`, to 1e-7.
 ///
@@ -33,6 +22,7 @@ const PROJECTIONS: u64 = 12;
 ///
 /// # Panics
 /// If the closure freezes other values when evaluated again.
+#[track_caller]
 pub fn gradcheck<const N: usize>(
     base: [Tensor<f64>; N],
     f: impl for<'t> Fn([Var<'t, f64>; N]) -> Var<'t, f64>,
@@ -46,6 +36,7 @@ pub fn gradcheck<const N: usize>(
 ///
 /// # Panics
 /// If the closure freezes other values when evaluated again.
+#[track_caller]
 pub fn gradcheck_params(
     params: &Params<f64>,
     f: impl for<'t> Fn(&Bound<'t, f64>) -> Var<'t, f64>,
@@ -53,277 +44,143 @@ pub fn gradcheck_params(
     Gradcheck::default().run_params(params, f)
 }
 
-/// A check with other settings than [`gradcheck`]'s.
-///
-/// ```
-/// use dpq::{Tensor, Gradcheck};
-/// let check = Gradcheck { tolerance: 1e-9, ..Gradcheck::default() };
-/// check.run([Tensor::from([1.0, 2.0])], |[x]| x * x).assert_ok();
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Gradcheck {
-    /// The largest error allowed. 1e-7 by default.
-    pub tolerance: f64,
-    /// Seed of the random projections and cotangents. 0 by default.
-    pub seed: u64,
-    /// The step of the differences, relative to the size of the input. 1e-4 by default.
-    pub step: f64,
-    /// The relative error of one rounding in the code that is checked: that of `f64` by default.
-    pub rounding: f64,
-}
-
-impl Default for Gradcheck {
-    fn default() -> Self {
-        Gradcheck { tolerance: 1e-7, seed: 0, step: 1e-4, rounding: f64::EPSILON }
-    }
-}
-
 impl Gradcheck {
-    /// For ops that compute in single precision inside, such as code of another library: to 1e-3,
-    /// with a step of 2e-2.
-    pub fn single_precision() -> Self {
-        let rounding = f64::from(f32::EPSILON);
-        Gradcheck { tolerance: 1e-3, step: 2e-2, rounding, ..Self::default() }
-    }
-
     /// As [`gradcheck`].
     ///
     /// # Panics
-    /// As [`gradcheck`], and if the tolerance, the step or the rounding is no positive number.
+    /// As [`gradcheck`], and if the tolerance, the step or the rounding is no positive number, or the
+    /// tolerance is 0.5 or more.
     #[track_caller]
     pub fn run<const N: usize>(
         &self,
         base: [Tensor<f64>; N],
         f: impl for<'t> Fn([Var<'t, f64>; N]) -> Var<'t, f64>,
     ) -> Report {
-        let names = (0..N).map(|i| format!("input{i}")).collect();
-        self.check(names, base.to_vec(), &|tape, values| {
-            let leaves: [Var<'_, f64>; N] = std::array::from_fn(|i| tape.leaf(values[i].clone()));
-            (leaves.to_vec(), f(leaves))
-        })
+        self.check(&mut Recorded::new("run", leaf_inputs(base), &leaves(&f)))
     }
 
     /// As [`gradcheck_params`].
     ///
     /// # Panics
-    /// As [`gradcheck_params`], and if the tolerance, the step or the rounding is no positive number.
+    /// As [`gradcheck_params`], and as [`run`](Gradcheck::run).
     #[track_caller]
     pub fn run_params(
         &self,
         params: &Params<f64>,
         f: impl for<'t> Fn(&Bound<'t, f64>) -> Var<'t, f64>,
     ) -> Report {
-        let trained: Vec<_> = params.ids().filter(|&id| params.is_trained(id)).collect();
-        let names = trained.iter().map(|&id| params.name(id).to_string()).collect();
-        let base = trained.iter().map(|&id| params.get(id).clone()).collect();
-        self.check(names, base, &|tape, values| {
-            let mut perturbed = params.clone();
-            for (&id, value) in trained.iter().zip(values) {
-                perturbed.set(id, value.clone());
-            }
-            let bound = tape.train(&perturbed);
-            (trained.iter().map(|&id| bound[id]).collect(), f(&bound))
-        })
-    }
-
-    #[track_caller]
-    fn check(&self, names: Vec<String>, base: Vec<Tensor<f64>>, run: Run<'_>) -> Report {
-        let Gradcheck { tolerance, step, rounding, .. } = *self;
-        for (name, value) in [("tolerance", tolerance), ("step", step), ("rounding", rounding)] {
-            assert!(
-                value > 0.0 && value.is_normal(),
-                "gradcheck: {name} {value}: expected a positive number"
-            );
-        }
-        let mut report = Report {
-            fault: None,
-            worst: None,
-            kinks: Vec::new(),
-            tolerance,
-            compared: 0,
-            repeatable: true,
-            ops: BTreeSet::new(),
-        };
-        report.fault = self.compare(&names, &base, run, &mut report).err();
-        report
-    }
-
-    fn compare(
-        &self,
-        names: &[String],
-        base: &[Tensor<f64>],
-        run: Run<'_>,
-        report: &mut Report,
-    ) -> Result<()> {
-        let tape = Tape::new();
-        tape.record_frozen();
-        // The base point's analytic side, on the tape that records it.
-        let (leaves, y) = run(&tape, base);
-        let (shape, outputs) = (y.shape(), y.shape().elements());
-        let entrywise = outputs * base.iter().map(|x| x.data().len()).sum::<usize>() <= ENTRIES;
-        let seeded = |seed: &[f64]| {
-            let seed = Tensor::new(shape, seed.to_vec()).expect("as long as the output");
-            tape.backward_from(&[(y, seed)])
-        };
-        let backward = |seed: &[f64]| -> Result<Vec<Tensor<f64>>> {
-            let grads = seeded(seed)?;
-            Ok(leaves.iter().map(|&x| grads.dense(x)).collect())
-        };
-        let cotangent = |k| self.random(outputs, "cotangent", k);
-        report.ops.extend(tape.differentiated(&seeded(&cotangent(0))?));
-        report.repeatable = backward(&cotangent(0))? == backward(&cotangent(0))?;
-        let unit = |k| (0..outputs).map(|i| f64::from(u8::from(i == k))).collect();
-        let cotangents: Vec<Vec<f64>> = if entrywise {
-            (0..outputs).map(unit).collect()
-        } else {
-            (1..=PROJECTIONS).map(cotangent).collect()
-        };
-        let rows = cotangents.iter().map(|u| backward(u)).collect::<Result<Vec<_>>>()?;
-
-        let mut difference = Differences::new(tape, run, base, self.rounding)?;
-        if entrywise {
-            for (input, name) in names.iter().enumerate() {
-                self.check_entries(&mut difference, input, name, &shape, &rows, report)?;
-            }
-        } else {
-            for (k, (cotangent, gradients)) in cotangents.iter().zip(&rows).enumerate() {
-                let difference = &mut difference;
-                self.check_projection(difference, k as u64, cotangent, gradients, &shape, report)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Every entry of one input's Jacobian; `rows[k]` are the gradients of output element k.
-    fn check_entries(
-        &self,
-        difference: &mut Differences<'_>,
-        input: usize,
-        name: &str,
-        shape: &[usize],
-        rows: &[Vec<Tensor<f64>>],
-        report: &mut Report,
-    ) -> Result<()> {
-        let size = scale(difference.base[input].data());
-        let largest = |x: f64, row: &Vec<Tensor<f64>>| {
-            row[input].data().iter().fold(x, |x, a| x.max(a.abs()))
-        };
-        let largest = rows.iter().fold(0.0, largest);
-        for i in 0..difference.base[input].data().len() {
-            let tangent = |h: f64| vec![(input, i, h)];
-            let h = self.step * size;
-            let wide = difference.along(&tangent, h)?;
-            for (k, row) in rows.iter().enumerate() {
-                let analytic = row[input].data()[i];
-                // Always with the noise floor of the first step: smaller steps round more, and their
-                // floor would let wrong gradients pass.
-                let entry = |slope: &Slope| Entry {
-                    input: name.to_string(),
-                    index: Some(unravel(i, &difference.base[input].shape())),
-                    output: Some(unravel(k, shape)),
-                    analytic,
-                    numeric: slope.central[k],
-                    error: self.error(analytic, slope.central[k], largest, wide.noise),
-                };
-                let (mut found, mut kink) = (entry(&wide), wide.has_kink(k));
-                for shrink in 1..=SHRINKS {
-                    if found.error <= self.tolerance || kink {
-                        break;
-                    }
-                    let closer = difference.along(&tangent, h / 16_f64.powi(shrink))?;
-                    let numeric = closer.central[k];
-                    let error = self.error(analytic, numeric, largest, wide.noise);
-                    kink = closer.has_kink(k);
-                    if error <= self.tolerance || kink {
-                        found = Entry { numeric, error, ..found };
-                    }
-                }
-                report.compared += 1;
-                if kink {
-                    report.kinks.push(found);
-                } else {
-                    report.note(found);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// < cotangent, J tangent > for one random tangent over all inputs.
-    fn check_projection(
-        &self,
-        difference: &mut Differences<'_>,
-        k: u64,
-        cotangent: &[f64],
-        gradients: &[Tensor<f64>],
-        shape: &[usize],
-        report: &mut Report,
-    ) -> Result<()> {
-        let mut direction = Vec::new();
-        for (input, x) in difference.base.iter().enumerate() {
-            let size = scale(x.data());
-            let random = self.random(x.data().len(), "tangent", k * 1000 + input as u64);
-            direction.extend(random.into_iter().enumerate().map(|(i, t)| (input, i, t * size)));
-        }
-        let tangent = |h: f64| direction.iter().map(|&(input, i, t)| (input, i, h * t)).collect();
-        let shares = direction.iter().map(|&(input, i, t)| gradients[input].data()[i] * t);
-        let analytic: f64 = shares.clone().sum();
-        let size = shares.map(|share| share * share).sum::<f64>().sqrt();
-        let wide = difference.along(&tangent, self.step)?;
-        let noise = wide.noise * cotangent.iter().map(|u| u * u).sum::<f64>().sqrt();
-        let entry = |slope: &Slope| {
-            let numeric = slope.central.iter().zip(cotangent).map(|(y, u)| y * u).sum();
-            let error = self.error(analytic, numeric, size, noise);
-            Entry { input: "all".into(), index: None, output: None, analytic, numeric, error }
-        };
-        // Of many elements some are near a kink: smaller steps do not reach it.
-        let (mut found, mut slope) = (entry(&wide), wide);
-        for shrink in 1..=SHRINKS {
-            if found.error <= self.tolerance {
-                break;
-            }
-            slope = difference.along(&tangent, self.step / 16_f64.powi(shrink))?;
-            found = entry(&slope);
-        }
-        report.compared += 1;
-        let kink = (0..cotangent.len()).find(|&k| slope.has_kink(k));
-        match kink.filter(|_| found.error > self.tolerance) {
-            Some(k) => report.kinks.push(Entry { output: Some(unravel(k, shape)), ..found }),
-            None => report.note(found),
-        }
-        Ok(())
-    }
-
-    fn error(&self, analytic: f64, numeric: f64, largest: f64, noise: f64) -> f64 {
-        let size = analytic.abs().max(numeric.abs()).max(largest).max(noise / self.tolerance);
-        let error = (analytic - numeric).abs() / size;
-        match (size > 0.0, error.is_nan()) {
-            (false, false) | (false, true) if analytic == numeric => 0.0,
-            (_, true) => f64::INFINITY,
-            _ => error,
-        }
-    }
-
-    /// Numbers between 0.5 and 1.5 with random signs: none too small to matter.
-    fn random(&self, n: usize, purpose: &str, k: u64) -> Vec<f64> {
-        let mut rng = rng::stream(self.seed, purpose, k);
-        let mut draw = || {
-            let bits = rng.next_u64();
-            let size = 0.5 + (bits >> 12) as f64 / (1_u64 << 52) as f64;
-            if bits & 1 == 0 { size } else { -size }
-        };
-        (0..n).map(|_| draw()).collect()
+        let run = bound(params, &f);
+        self.check(&mut Recorded::new("run_params", param_inputs(params), &run))
     }
 }
 
-/// The position of element i along every axis.
-fn unravel(mut i: usize, shape: &[usize]) -> Vec<usize> {
-    let mut index = vec![0; shape.len()];
-    for (axis, &length) in shape.iter().enumerate().rev() {
-        index[axis] = i % length;
-        i /= length;
+/// The variables of all inputs, and what the closure makes of them.
+pub(super) type Pass<'t> = (Vec<Var<'t, f64>>, Var<'t, f64>);
+
+/// Binds values to leaves of a tape and evaluates the closure.
+pub(super) type Run<'a> = &'a dyn for<'t> Fn(&'t Tape<f64>, &[Tensor<f64>]) -> Pass<'t>;
+
+pub(super) fn leaf_inputs<const N: usize>(base: [Tensor<f64>; N]) -> Vec<Input> {
+    let named = |(i, value)| Input { name: format!("input{i}"), value };
+    base.into_iter().enumerate().map(named).collect()
+}
+
+/// A closure of leaves.
+pub(super) fn leaves<const N: usize>(
+    f: &impl for<'t> Fn([Var<'t, f64>; N]) -> Var<'t, f64>,
+) -> impl for<'t> Fn(&'t Tape<f64>, &[Tensor<f64>]) -> Pass<'t> {
+    move |tape, values| {
+        let leaves: [Var<'_, f64>; N] = std::array::from_fn(|i| tape.leaf(values[i].clone()));
+        (leaves.to_vec(), f(leaves))
     }
-    index
+}
+
+pub(super) fn param_inputs(params: &Params<f64>) -> Vec<Input> {
+    let trained = params.ids().filter(|&id| params.is_trained(id));
+    let input = |id| Input { name: params.name(id).to_string(), value: params.get(id).clone() };
+    trained.map(input).collect()
+}
+
+/// A closure of the parameters that are trained.
+pub(super) fn bound(
+    params: &Params<f64>,
+    f: &impl for<'t> Fn(&Bound<'t, f64>) -> Var<'t, f64>,
+) -> impl for<'t> Fn(&'t Tape<f64>, &[Tensor<f64>]) -> Pass<'t> {
+    let trained: Vec<_> = params.ids().filter(|&id| params.is_trained(id)).collect();
+    move |tape, values| {
+        let mut perturbed = params.clone();
+        for (&id, value) in trained.iter().zip(values) {
+            perturbed.set(id, value.clone());
+        }
+        let bound = tape.train(&perturbed);
+        (trained.iter().map(|&id| bound[id]).collect(), f(&bound))
+    }
+}
+
+/// A closure whose choices and stopped values are [frozen](Tape::freeze) at the base point.
+pub(super) struct Recorded<'a> {
+    call: &'static str,
+    inputs: Vec<Input>,
+    run: Run<'a>,
+    tape: Tape<f64>,
+    shape: Shape,
+}
+
+impl<'a> Recorded<'a> {
+    pub(super) fn new(call: &'static str, inputs: Vec<Input>, run: Run<'a>) -> Self {
+        Recorded { call, inputs, run, tape: Tape::new(), shape: Shape::from([0]) }
+    }
+}
+
+impl Function for Recorded<'_> {
+    fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    fn values(&mut self, at: &[Tensor<f64>]) -> Result<Vec<f64>, Fault> {
+        self.tape.reset();
+        self.tape.replay_frozen();
+        let (_, y) = (self.run)(&self.tape, at);
+        self.tape.check().map_err(as_fault)?;
+        Ok(y.value().data().to_vec())
+    }
+}
+
+impl Rule for Recorded<'_> {
+    fn call(&self) -> &'static str {
+        self.call
+    }
+
+    fn pull_back(&mut self, cotangents: &Cotangents) -> Result<PulledBack, Fault> {
+        self.tape = Tape::new();
+        let tape = &self.tape;
+        tape.record_frozen();
+        let base: Vec<_> = self.inputs.iter().map(|input| input.value.clone()).collect();
+        let (leaves, y) = (self.run)(tape, &base);
+        self.shape = y.shape();
+        let mut found = PulledBack {
+            outputs: y.value().data().to_vec(),
+            gradients: Vec::new(),
+            ops: Default::default(),
+        };
+        for cotangent in cotangents(found.outputs.len()) {
+            let seed = Tensor::new(self.shape, cotangent).expect("as long as the output");
+            let grads = tape.backward_from(&[(y, seed)]).map_err(as_fault)?;
+            if found.gradients.is_empty() {
+                found.ops.extend(tape.differentiated(&grads));
+            }
+            found.gradients.push(leaves.iter().map(|&x| grads.dense(x)).collect());
+        }
+        Ok(found)
+    }
+
+    fn position(&self, k: usize) -> (usize, Vec<usize>) {
+        (0, unravel(k, &self.shape))
+    }
+}
+
+fn as_fault(error: crate::error::Error) -> Fault {
+    Arc::new(error)
 }
 
 #[cfg(test)]

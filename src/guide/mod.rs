@@ -1,4 +1,4 @@
-//! The course: how a gradient gets through discrete codes, in nine short pages. All code on them runs.
+//! The course: how a gradient gets through discrete codes, in ten short pages. All code on them runs.
 //!
 //! | page | what it explains | program |
 //! |---|---|---|
@@ -9,6 +9,7 @@
 //! | [`batch_norm`] | normalised scores, and the temperature | `06_temperature_and_batch_norm` |
 //! | [`options`] | which option to use when, and what DPQ competes with | `lstm_lm` |
 //! | [`finished_tables`] | making a table small that is finished | the command `dpq` |
+//! | [`gradient_checking`] | how to check a rule, and what an "ok" is worth | `03_gradcheck` |
 //! | [`pitfalls`] | where finite differences mislead | `03_gradcheck` |
 //! | [`speed`] | five ideas, and what each gains | `cargo bench --bench dpq` |
 //!
@@ -25,5 +26,6 @@ pub mod vq;
 pub mod batch_norm;
 pub mod options;
 pub mod finished_tables;
+pub mod gradient_checking;
 pub mod pitfalls;
 pub mod speed;

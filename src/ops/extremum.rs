@@ -98,20 +98,11 @@ impl<T: Real> Op<T> for Extremum {
 #[cfg(feature = "proptest")]
 pub(super) fn cases() -> Vec<crate::strategies::Case> {
     use crate::gradcheck;
-    use crate::strategies::{Case, shapes};
-    use crate::tensor::Tensor;
+    use crate::strategies::{Case, distinct_tensors};
     use proptest::prelude::*;
 
-    // No two elements nearer to each other than 0.1: ties are kinks.
-    let distinct = || {
-        shapes(3).prop_flat_map(|shape| {
-            let order = Just((0..shape.elements()).collect::<Vec<_>>()).prop_shuffle();
-            order.prop_map(move |order| {
-                let middle = order.len() as f64 / 2.0;
-                Tensor::from_fn(shape, |i| 0.1 * (order[i] as f64 - middle))
-            })
-        })
-    };
+    // Ties are kinks.
+    let distinct = || distinct_tensors(3, 0.1);
     let along = || {
         (distinct(), 0..3_usize)
             .prop_filter("something to choose from", |(x, axis)| x.shape()[*axis] > 0)

@@ -2,6 +2,7 @@
 
 mod algebra;
 mod bad_input;
+mod checker;
 mod codes;
 mod compact;
 mod determinism;

@@ -347,13 +347,7 @@ fn the_right_relu_passes_over_many_random_numbers() {
     for n in [100, 1000, 10_000] {
         for seed in 0..10 {
             let x = Tensor::uniform([n], 2.0, &mut rng::stream(seed, "x", 0));
-            let report = gradcheck([x.clone()], |[x]| x.relu());
-            // A kink, if any, is where a step of the last size reaches 0.
-            let kink = report.kinks.iter().all(|kink| {
-                let near = kink.output.as_ref().map(|place| x.data()[place[0]].abs());
-                near.is_some_and(|near| near < 1e-6)
-            });
-            assert!(kink && (report.is_ok() || !report.kinks.is_empty()), "{n}, {seed}: {report}");
+            gradcheck([x], |[x]| x.relu()).assert_ok();
         }
     }
 }

@@ -540,7 +540,9 @@ fn mistakes_in_the_rules_of_options_are_found() {
             let of_wrong = || {
                 let (value, gradient) = (form(true), form(false));
                 let rows = gradient.rows.straight_through(value.rows.value());
-                Quantized { rows, ..gradient }
+                let terms = gradient.regulariser.zip(value.regulariser);
+                let regulariser = terms.map(|(of, to)| of.straight_through(to.value()));
+                Quantized { rows, regulariser, ..gradient }
             };
             weighted(q.tape().fused(|| form(true), || if wrong { of_wrong() } else { form(true) }))
         })
@@ -553,7 +555,13 @@ fn mistakes_in_the_rules_of_options_are_found() {
                 let options = Options { still_codebook, ..Options::default() };
                 vq_with(&config, Normalization::Batch, q, &ids, c, options)
             };
-            weighted(q.tape().fused(|| form(true), || form(!wrong)))
+            let of_wrong = || {
+                let (value, gradient) = (form(true), form(false));
+                let terms = gradient.regulariser.zip(value.regulariser);
+                let regulariser = terms.map(|(of, to)| of.straight_through(to.value()));
+                Quantized { regulariser, ..gradient }
+            };
+            weighted(q.tape().fused(|| form(true), || if wrong { of_wrong() } else { form(true) }))
         })
     };
     for (right, report) in [
