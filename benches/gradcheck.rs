@@ -1,7 +1,7 @@
-//! What does the gradient checker find, and how long does a check take?
+//! How long does a check take, and down to which error does it find a wrong rule?
 //!
 //! `cargo bench --bench gradcheck` prints a JSON line for each function and planted error;
-//! `benches/peers/gradcheck.py` puts `torch.autograd.gradcheck`'s verdicts beside them.
+//! `benches/peers/gradcheck.py` puts other checkers beside this one.
 
 mod common;
 

@@ -1,111 +1,137 @@
 #!/usr/bin/env python3
-"""Who finds what: dpq's gradient checker beside torch.autograd.gradcheck.
+"""Who finds what: gradient checkers beside each other, on the same rules.
 
-    pip install torch
-    python benches/peers/gradcheck.py
+    pip install torch jax
+    python benches/peers/gradcheck.py [--list]
 
-runs `cargo bench --bench gradcheck`, gives PyTorch the same functions with the same errors planted
-in their gradients, and prints a table. PyTorch is asked twice: with its defaults, and with
-tolerances as tight as its differences allow (rtol 1e-7, atol 1e-9).
+builds benches/peers/gradcheck, which holds the rules of tests/planted and tries dpq's checker and the
+crate `gradcheck` on them, and asks torch.autograd.gradcheck (with its defaults, and in fast mode) and
+jax.test_util.check_grads about the same functions and gradients, all in double precision.
+
+A wrong rule is *found* if it is called wrong. A right one is *accused* if it is called wrong. A checker
+may also say that it could not tell: that is neither. --list prints a line for every rule.
 """
 
+import argparse
 import json
 import subprocess
-import sys
+from collections import Counter
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import torch
+from jax.test_util import check_grads
+
+jax.config.update("jax_enable_x64", True)
+MANIFEST = Path(__file__).resolve().parent / "gradcheck" / "Cargo.toml"
+RUN = ["cargo", "run", "--quiet", "--release", "--manifest-path", str(MANIFEST), "--"]
 
 
-class Off(torch.autograd.Function):
-    """y = x, with a gradient that is `factor` times too large."""
+class Rules:
+    """The planted rules, asked of the program that holds them."""
 
-    @staticmethod
-    def forward(ctx, x, factor):
-        ctx.factor = factor
-        return x.clone()
+    def __init__(self):
+        pipe = subprocess.PIPE
+        self.program = subprocess.Popen([*RUN, "serve"], stdin=pipe, stdout=pipe, text=True)
 
-    @staticmethod
-    def backward(ctx, dy):
-        return ctx.factor * dy, None
-
-
-def wave(*shape):
-    count = torch.Size(shape).numel()
-    return torch.sin(0.7 * torch.arange(1, count + 1, dtype=torch.float64)).reshape(shape)
-
-
-def straight_through(soft, hard):
-    return soft - (soft - hard).detach()
+    def ask(self, rule, inputs, dy=None):
+        inputs = [np.asarray(x, dtype=np.float64).ravel().tolist() for x in inputs]
+        question = {"rule": rule, "inputs": inputs}
+        if dy is not None:
+            question["dy"] = np.asarray(dy, dtype=np.float64).ravel().tolist()
+        self.program.stdin.write(json.dumps(question) + "\n")
+        self.program.stdin.flush()
+        answer = json.loads(self.program.stdout.readline())
+        return [with_nan(x) for x in answer]
 
 
-def softmax_form(queries, keys, values, ids, eps=1e-3):
-    """DPQ-SX: groups G, codewords G x K x s, scores normalised over tokens and groups."""
-    groups, size, width = keys.shape
-    q = queries[ids].reshape(-1, groups, width)
-    scores = torch.einsum("ngs,gks->ngk", q, keys).reshape(-1, size)
-    mean, var = scores.mean(0), scores.var(0, unbiased=False)
-    p = torch.softmax((scores - mean) / torch.sqrt(var + eps), dim=1)
-    hard = torch.nn.functional.one_hot(p.argmax(1), size).to(p.dtype)
-    w = straight_through(p, hard).reshape(-1, groups, size)
-    return torch.einsum("ngk,gks->ngs", w, values).reshape(len(ids), -1)
+def with_nan(x):
+    """JSON has no NaN: where a step leaves a function's domain there stands null."""
+    if isinstance(x, list):
+        return [with_nan(x) for x in x]
+    return np.nan if x is None else x
 
 
-def functions():
-    torch.manual_seed(0)
-    ids = torch.tensor([0, 3, 1, 3, 4, 2])
-    leaf = lambda x: x.clone().requires_grad_()
-    uniform = lambda *shape: 2 * torch.rand(*shape, dtype=torch.float64) - 1
-    x = wave(4, 5)
-    return {
-        "cube": ([leaf(x)], lambda factor: lambda x: Off.apply(x**3, factor)),
-        "sign, straight through": (
-            [leaf(x)],
-            lambda factor: lambda x: Off.apply(
-                straight_through(torch.tanh(x), torch.sign(x)), factor
-            ),
-        ),
-        "dpq sx": (
-            [leaf(uniform(5, 6)), leaf(uniform(2, 4, 3)), leaf(uniform(2, 4, 3))],
-            lambda factor: lambda q, k, v: (
-                Off.apply(softmax_form(q, k, v, ids), factor) * wave(6, 6)
-            ).sum(),
-        ),
-    }
+def torch_verdict(rules, rule, inputs, **settings):
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *inputs):
+            ctx.save_for_backward(*inputs)
+            values = [x.detach().numpy() for x in inputs]
+            return torch.tensor(rules.ask(rule, values), dtype=torch.float64)
+
+        @staticmethod
+        def backward(ctx, dy):
+            values = [x.detach().numpy() for x in ctx.saved_tensors]
+            gradients = rules.ask(rule, values, dy.detach().numpy())
+            shaped = zip(gradients, ctx.saved_tensors)
+            return tuple(torch.tensor(g, dtype=torch.float64).reshape(x.shape) for g, x in shaped)
+
+    leaves = [torch.tensor(x, requires_grad=True) for x in inputs]
+    ok = torch.autograd.gradcheck(Function.apply, leaves, raise_exception=False, **settings)
+    return "Pass" if ok else "Differ"
 
 
-def accepts(function, inputs, **tolerances):
-    return torch.autograd.gradcheck(function, inputs, raise_exception=False, **tolerances)
+def jax_verdict(rules, rule, inputs):
+    outputs = len(rules.ask(rule, inputs))
 
+    @jax.custom_vjp
+    def function(*inputs):
+        shape = jax.ShapeDtypeStruct((outputs,), jnp.float64)
+        return jax.pure_callback(lambda *x: np.array(rules.ask(rule, x)), shape, *inputs)
 
-def verdict(accepts_right, accepted, planted):
-    if planted == 0:
-        return "accepted" if accepted else "REJECTED though right"
-    if not accepts_right:
-        return "cannot tell from right"
-    return "MISSED" if accepted else "found"
+    def backward(inputs, dy):
+        shapes = tuple(jax.ShapeDtypeStruct(x.shape, jnp.float64) for x in inputs)
+
+        def gradients(dy, *inputs):
+            found = rules.ask(rule, inputs, dy)
+            return tuple(np.array(g).reshape(x.shape) for g, x in zip(found, inputs))
+
+        return jax.pure_callback(gradients, shapes, dy, *inputs)
+
+    function.defvjp(lambda *inputs: (function(*inputs), inputs), backward)
+    try:
+        check_grads(function, tuple(jnp.array(x) for x in inputs), order=1, modes=["rev"])
+    except AssertionError:
+        return "Differ"
+    return "Pass"
 
 
 def main():
-    root = Path(__file__).resolve().parents[2]
-    command = ["cargo", "bench", "--bench", "gradcheck", "--", *sys.argv[1:]]
-    lines = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
-    ours = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
-    theirs = functions()
-    print(f"torch {torch.__version__}")
-    print(f"{'function':<24}{'planted':>9}   {'dpq':<12}{'torch':<24}{'torch, tight':<24}")
-    for row in ours:
-        name, planted = row["what"], row["planted"]
-        inputs, with_factor = theirs[name]
-        function = with_factor(1 + planted)
-        right, tight = with_factor(1), {"rtol": 1e-7, "atol": 1e-9}
-        cells = [
-            verdict(True, row["accepted"], planted),
-            verdict(accepts(right, inputs), accepts(function, inputs), planted),
-            verdict(accepts(right, inputs, **tight), accepts(function, inputs, **tight), planted),
-        ]
-        shown = "none" if planted == 0 else f"{planted:.0e}"
-        print(f"{name:<24}{shown:>9}   {cells[0]:<12}{cells[1]:<24}{cells[2]:<24}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--list", action="store_true", help="print a line for every rule")
+    options = parser.parse_args()
+    lines = subprocess.run(RUN[:-1], check=True, stdout=subprocess.PIPE, text=True).stdout
+    planted = [json.loads(line) for line in lines.splitlines()]
+    rules = Rules()
+    columns = ["dpq", "gradcheck", "torch", "torch fast", "jax"]
+    counts = Counter()
+    for number, row in enumerate(planted):
+        inputs = [np.array(x["data"]).reshape(x["shape"]) for x in row["inputs"]]
+        row["torch"] = torch_verdict(rules, number, inputs)
+        row["torch fast"] = torch_verdict(rules, number, inputs, fast_mode=True)
+        row["jax"] = jax_verdict(rules, number, inputs)
+        for checker in columns:
+            verdict = row[checker].split("(")[0].split(" ")[0]
+            called = "passed" if verdict in ("Agree", "Pass") else "unsure"
+            called = "called wrong" if verdict in ("Differ", "Kink", "Mismatch") else called
+            counts[checker, row["right"], called] += 1
+            row[checker] = called
+        if options.list:
+            cells = "".join(f"{row[checker]:<14}" for checker in columns)
+            print(f"{row['rule'][:56]:<58}{'right' if row['right'] else 'wrong':<8}{cells}")
+    wrong = sum(not row["right"] for row in planted)
+    right = len(planted) - wrong
+    print(f"torch {torch.__version__}, jax {jax.__version__}; {wrong} wrong rules, {right} right ones")
+    print(f"{'checker':<12}{'found':>8}{'passed, wrong':>16}{'unsure':>8}"
+          f"{'accused':>12}{'passed, right':>16}{'unsure':>8}")
+    for checker in columns:
+        cells = [counts[checker, of, called] for of in (False, True)
+                 for called in ("called wrong", "passed", "unsure")]
+        print(f"{checker:<12}{cells[0]:>8}{cells[1]:>16}{cells[2]:>8}"
+              f"{cells[3]:>12}{cells[4]:>16}{cells[5]:>8}")
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ impl<'a> Differences<'a> {
         for (k, found) in found.iter_mut().enumerate() {
             if !settled(k, *found) {
                 found.kink = bends_at_every_step(&taken, k);
-                found.bar += wobble(&taken, k) / found.step;
+                found.bar += NOISE * wobble(&taken, k) / found.step;
             }
             let bent = taken.iter().rev().find(|slope| slope.is_rough(k));
             found.bend = bent.map(|slope| slope.step);
@@ -271,7 +271,9 @@ impl Slope {
 /// which its value does not show. There the gap grows as the step gets smaller.
 fn wobble(slopes: &[Slope], k: usize) -> f64 {
     match slopes {
-        [.., wide, narrow] if narrow.gap[k] > 2.0 * wide.gap[k] => narrow.gap[k] * narrow.step,
+        [.., wide, narrow] if narrow.gap[k] > 2.0 * wide.gap[k] => {
+            (narrow.gap[k] * narrow.step).max(wide.gap[k] * wide.step)
+        }
         _ => 0.0,
     }
 }

@@ -108,3 +108,21 @@
 //! however many parameters there are, and no forward value: it finds gradients that belong together
 //! badly. It cannot find a factor that all of them share, and it rejects straight-through estimators,
 //! so it comes beside the other check, not in its place.
+//!
+//! # What each checker finds
+//!
+//! 62 rules with one mistake each, 33 of them in DPQ's own gradients, and 69 right rules in places that
+//! are hard for differences: kinks at 1e-2 to 1e-6 from the point, flat regions, numbers from 1e-9 to
+//! 1e9, a summed softmax, straight-through estimators. `python benches/peers/gradcheck.py --list` asks
+//! every checker about the same functions and prints a line for each:
+//!
+//! | checker | wrong: found | passed | unsure | right: accused | passed | unsure |
+//! |---|---|---|---|---|---|---|
+//! | this one | 62 | 0 | 0 | 0 | 67 | 2 |
+//! | crate `gradcheck` 0.1.0 | 61 | 1 | 0 | 23 | 25 | 21 |
+//! | `torch.autograd.gradcheck` 2.15, also in fast mode | 59 | 3 | 0 | 18 | 51 | 0 |
+//! | `jax.test_util.check_grads` 0.10.2 | 61 | 1 | 0 | 28 | 41 | 0 |
+//!
+//! The two of which this one is unsure are the summed softmax and a summed normalisation, whose
+//! derivatives are 0 but for rounding. That others find nearly all wrong rules flatters them: they
+//! reject every rule of a straight-through estimator, right or wrong.
