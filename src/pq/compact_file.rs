@@ -240,13 +240,18 @@ pub(super) fn head<T: Real>(
     let numbers = match &scales {
         None => values.to_tensor::<T>(),
         Some(scales) => values.to_integers().and_then(|integers| {
+            if integers.contains(&i8::MIN) {
+                // Nothing that is written has it, so it would not be read back as it is.
+                return None;
+            }
             let book = integers.len() / scales.len();
             let number = |(i, &x): (usize, &i8)| of_integer(x, scales[i / book]);
             Tensor::new(shape, integers.iter().enumerate().map(number).collect()).ok()
         }),
     };
     let Some(numbers) = numbers else {
-        return Err(misfit(format!("values {values}")));
+        let range = if scales.is_some() { ": expected integers from -127 to 127" } else { "" };
+        return Err(misfit(format!("values {values}{range}")));
     };
     numbers.check_finite(|| format!("{}: a value of the codebook", path.display()))?;
 

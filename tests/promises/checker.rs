@@ -51,6 +51,7 @@ fn likely_causes_are_named() {
         assert_eq!(report.verdict(), Verdict::Differ);
         assert!(report.to_string().contains(cause), "{cause}: {report}");
         let worst = report.worst.as_ref().expect("something was compared");
+        assert!(worst.bend.is_none() && report.error() == worst.error && worst.error > 1e-5);
         assert!(worst.input == "input0" && worst.index.is_some() && worst.bar < 1e-8, "{report}");
     }
     // A bias added to all rows, whose gradient is that of the last row.
@@ -151,8 +152,16 @@ fn kinks_are_named_at_the_point_and_passed_by_near_it() {
     let at = relu(0.0);
     assert!(at.verdict() == Verdict::Kink && at.kinks[0].index == Some(vec![0]), "{at}");
     for near in [1e-4, 1e-5, 1e-6, -3e-5] {
-        relu(near).assert_ok();
+        let entry = relu(near).assert_ok().worst.expect("something was compared");
+        assert!(entry.step < 2e-4, "{entry}");
     }
+    // A wrong rule beside a kink: the report says how near it is.
+    let beside =
+        rule([Tensor::from([3e-5_f64, 1.0])], |[x]| [x.iter().map(|x| x.max(0.0)).collect()], {
+            |_, [dy]| [vec![2.0 * dy[0], dy[1]]]
+        });
+    let bend = beside.worst.as_ref().and_then(|entry| entry.bend).expect("a kink is near");
+    assert!(beside.verdict() == Verdict::Differ && (1e-5..3e-4).contains(&bend), "{beside}");
     // Among 10,000 elements, by projections.
     let mut x = Tensor::uniform([10_000], 2.0, &mut rng::stream(0, "x", 0));
     x.data_mut()[77] = 0.0;
@@ -181,6 +190,24 @@ fn a_net_of_relus_passes() {
     }
 }
 
+#[test]
+fn rounding_of_large_numbers_inside_is_seen() {
+    // x + 10^6 - 10^6 keeps ten digits of x: no derivative to 1e-7, but one to 1e-3.
+    let hidden = |tolerance: f64, factor: f64| {
+        let check = Gradcheck { tolerance, ..Gradcheck::default() };
+        check.rule(
+            [Tensor::from([0.3, -1.2])],
+            |[x]| [x.iter().map(|x| (x + 1e6) - 1e6).collect()],
+            move |_, [dy]| [dy.iter().map(|dy| factor * dy).collect()],
+        )
+    };
+    assert_eq!(hidden(1e-11, 1.0).verdict(), Verdict::NotObserved);
+    assert_eq!(hidden(1e-3, 1.0).verdict(), Verdict::Agree);
+    for tolerance in [1e-11, 1e-3] {
+        assert_eq!(hidden(tolerance, 1.01).verdict(), Verdict::Differ);
+    }
+}
+
 /// y = ln(sum of e^x) in single precision.
 fn log_sum(x: &[f32]) -> f32 {
     let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -190,6 +217,8 @@ fn log_sum(x: &[f32]) -> f32 {
 #[test]
 fn rules_in_single_precision_pass_and_one_that_is_off_is_found() {
     let check = Gradcheck { tolerance: 1e-2, ..Gradcheck::single_precision() };
+    let Gradcheck { tolerance, step, rounding, .. } = Gradcheck::single_precision();
+    assert_eq!([tolerance, step, rounding], [1e-3, 2e-2, f64::from(f32::EPSILON)]);
     for seed in 0..200 {
         let x = Tensor::uniform([2, 4], 1.5, &mut rng::stream(seed, "x", 0));
         let of = |factor: f32| {
@@ -221,6 +250,24 @@ fn small_and_large_scales_are_seen() {
         scaled(1.0).assert_ok();
         assert_eq!(scaled(1.0 + 1e-6).verdict(), Verdict::Differ, "{size}");
     }
+}
+
+#[test]
+fn a_large_value_beside_it_does_not_hide_a_planted_error() {
+    let cube = |off: f64, beside: f64| {
+        let x = Tensor::<f64>::from([0.3, -1.2, 2.0]);
+        rule(
+            [x],
+            |[x]| [x.iter().map(|x| x.powi(3) + beside).collect()],
+            |[x], [dy]| [x.iter().zip(dy).map(|(x, dy)| 3.0 * x * x * (1.0 + off) * dy).collect()],
+        )
+    };
+    for (off, beside) in [(1e-6, 0.0), (1e-6, 1.0), (1e-4, 1e3), (1e-3, 1e6)] {
+        assert_ne!(cube(0.0, beside).verdict(), Verdict::Differ, "the right rule beside {beside}");
+        assert_eq!(cube(off, beside).verdict(), Verdict::Differ, "{off} beside {beside}");
+    }
+    // So large that nothing can be seen.
+    assert_eq!(cube(0.0, 1e12).verdict(), Verdict::NotObserved);
 }
 
 #[test]
@@ -293,6 +340,10 @@ fn a_report_prints_a_program_that_repeats_it() {
     assert!(program.starts_with("let x0 = Tensor::new([2], vec![0.0, 1.5])?;"), "{program}");
     assert!(program.contains("check.run([x0], /* the closure at tests/promises/checker.rs:"));
     assert!(report.to_string().ends_with(&program));
+    let mut params = Params::seeded(0);
+    let weights = params.add("weights", Tensor::from([0.0, 1.0]));
+    let program = gradcheck_params(&params, |p| p[weights].relu()).program();
+    assert!(program.contains("check.run_params(&params /* with x0 */"), "{program}");
     // As an error it goes through `?`.
     let through = || -> Result<(), Box<dyn std::error::Error>> {
         gradcheck([Tensor::from([0.0])], |[x]| x.relu()).ok()?;

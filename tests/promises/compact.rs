@@ -228,6 +228,24 @@ fn files_of_compressed_tables_are_read_as_they_were_written() {
     }
 }
 
+#[test]
+fn an_integer_that_is_never_written_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.safetensors");
+    let (_, table) = compressed().into_iter().find(|(_, table)| table.scales().is_some()).unwrap();
+    table.save(&path).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = {
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let values = file.tensor("values").unwrap();
+        values.data().as_ptr() as usize - bytes.as_ptr() as usize
+    };
+    bytes[at] = 0x80;
+    std::fs::write(&path, bytes).unwrap();
+    let fault = CompactEmbedding::<f32>::load(&path).unwrap_err().to_string();
+    assert!(fault.contains("expected integers from -127 to 127"), "{fault}");
+}
+
 /// The readers in Python that stand in the documentation of `CompactEmbedding`, as they are.
 #[test]
 fn readers_in_python_give_the_same_bits() {
