@@ -37,13 +37,19 @@ fn product(change: Change) -> Report {
 #[test]
 fn likely_causes_are_named() {
     product(|_| ()).assert_ok();
-    let causes: [(Change, &str); 7] = [
+    let causes: [(Change, &str); 10] = [
         (|d| d[0].iter_mut().for_each(|g| *g *= 2.0), "factor of 2"),
         (|d| d[0].iter_mut().for_each(|g| *g = -*g), "the sign is wrong"),
         (|d| d[0].iter_mut().for_each(|g| *g /= 9.0), "a mean where the function has a sum"),
         (|d| d[0].iter_mut().for_each(|g| *g *= 9.0), "a sum where the function has a mean"),
         (|d| d[0].fill(0.0), "no gradient at all"),
-        (|d| d[0] = (0..9).map(|i| d[0][i % 3 * 3 + i / 3]).collect(), "transposed"),
+        (
+            |d| d[0] = (0..9).map(|i| d[0][i % 3 * 3 + i / 3]).collect(),
+            "the gradient is transposed",
+        ),
+        (|d| d[0].rotate_left(2), "the gradient of the one 2 further on"),
+        (|d| d[0][..4].iter_mut().for_each(|g| *g *= 2.0), "counted twice"),
+        (|d| d[0][..4].iter_mut().for_each(|g| *g *= -1.0), "some signs are wrong"),
         (|d| d[0].iter_mut().for_each(|g| *g *= 1.0001), "1.0001"),
     ];
     for (change, cause) in causes {
@@ -54,6 +60,20 @@ fn likely_causes_are_named() {
         assert!(worst.bend.is_none() && report.error() == worst.error && worst.error > 1e-5);
         assert!(worst.input == "input0" && worst.index.is_some() && worst.bar < 1e-8, "{report}");
     }
+    // A sum of six, as a mean; and a factor that is no length.
+    let sums = |factor: f64| {
+        rule(
+            [wave(&[1, 6])],
+            |[x]| [(0..4).map(|k| x.iter().map(|x| (k as f64 + 1.0) * x).sum()).collect()],
+            move |_, [dy]| {
+                let slope = (0..4).map(|k| (k as f64 + 1.0) * dy[k]).sum::<f64>();
+                [vec![factor * slope; 6]]
+            },
+        )
+    };
+    assert!(sums(1.0 / 6.0).to_string().contains("1/6 of what it should be"));
+    assert!(sums(0.25).to_string().contains("1/4 of what it should be"));
+    assert!(sums(1.00001).to_string().contains("1.000010000 times"), "{}", sums(1.00001));
     // A bias added to all rows, whose gradient is that of the last row.
     let broadcast = rule(
         [wave(&[4, 3]), wave(&[3])],
@@ -67,10 +87,16 @@ fn likely_causes_are_named() {
 fn nothing_observed_is_never_ok() {
     let softmax = gradcheck([wave(&[2, 3])], |[x]| x.softmax().sum());
     assert_eq!(softmax.verdict(), Verdict::NotObserved, "{softmax}");
+    assert!(softmax.unobserved.is_some());
     assert!(softmax.to_string().contains("(y * w).sum()"), "{softmax}");
     let w = Tensor::from([[0.3, -0.7, 1.1], [0.2, 0.9, -0.5]]);
     gradcheck([wave(&[2, 3])], |[x]| (x.softmax() * x.tape().constant(w.clone())).sum())
         .assert_ok();
+
+    let seen = gradcheck([wave(&[2, 3])], |[x]| x.tanh()).assert_ok();
+    assert!(seen.unobserved.is_none() && !seen.to_string().contains("let x0"), "{seen}");
+    let dead = gradcheck([Tensor::from([-1.0, -2.0])], |[x]| x.relu());
+    assert_eq!(dead.verdict(), Verdict::NotObserved, "{dead}");
 
     let empty = gradcheck([Tensor::zeros([0, 3])], |[x]| x.tanh());
     assert_eq!(empty.verdict(), Verdict::NotObserved, "{empty}");
@@ -144,6 +170,54 @@ fn damaged_rules_are_found_by_the_checks_control() {
     let report =
         check.run([Tensor::uniform([400], 1.0, &mut rng::stream(0, "x", 0))], |[x]| x.exp());
     assert!(report.assert_ok().controls.iter().all(|(_, found)| *found));
+}
+
+#[test]
+fn a_control_that_is_not_found_fails_the_check() {
+    let x = Tensor::uniform([400], 1.0, &mut rng::stream(0, "x", 0));
+    let check = Gradcheck { tolerance: 0.4, control: true, ..Gradcheck::default() };
+    let report = check.run([x], |[x]| x.exp());
+    assert_eq!(report.verdict(), Verdict::NotObserved, "{report}");
+    let told = "a damaged rule passes, too: the largest term dropped";
+    assert!(report.to_string().contains(told), "{report}");
+    assert!(!report.to_string().contains("let x0"), "400 numbers are not printed");
+}
+
+#[test]
+fn large_jacobians_are_checked_by_projections_of_every_input() {
+    let large = || wave(&[150]);
+    assert_eq!(gradcheck([large()], |[x]| x.tanh()).assert_ok().compared, 12);
+    assert_eq!(gradcheck([large(), large()], |[x, y]| x * y).assert_ok().compared, 12);
+    let five = [large(), large(), large(), large(), large()];
+    let report = gradcheck(five, |[a, b, c, d, e]| a * b + c * d * e).assert_ok();
+    assert_eq!(report.compared, 15);
+    // An input whose gradients are tiny beside another's is seen, too.
+    let off =
+        rule([large(), large()], |[x, y]| [(0..150).map(|i| x[i] + 1e-9 * y[i]).collect()], {
+            |_, [dy]| [dy.to_vec(), dy.iter().map(|dy| 1.01e-9 * dy).collect()]
+        });
+    assert!(!off.is_ok(), "{off}");
+}
+
+#[test]
+fn error_bars_hold_the_rounding_of_outputs_and_inputs() {
+    let report = gradcheck([Tensor::from([1.0])], |[x]| x * 1.0).assert_ok();
+    let bar = report.worst.expect("something was compared").bar;
+    let rounding = f64::EPSILON / 2e-4;
+    assert!((9.9 * rounding..20.0 * rounding).contains(&bar), "{bar:e} of {rounding:e}");
+}
+
+#[test]
+fn entries_of_tape_closures_are_named_by_place() {
+    let report = gradcheck([wave(&[2, 2])], |[x]| {
+        let [y] = x.tape().record(
+            Branches { factor: 2.0 },
+            &[x, x],
+            [Tensor::from_fn([2, 2], |i| 1.5 * x.value().data()[i].powi(2))],
+        );
+        y
+    });
+    assert!(report.to_string().contains("d output[0, 0] / d input0[0, 0]"), "{report}");
 }
 
 #[test]
