@@ -3,16 +3,13 @@
 use super::cause::Jacobians;
 use super::control::{Damage, Damaged};
 use super::differences::{Differences, Direction, Estimate, Readout, largest, scale};
-use super::function::{Fault, PulledBack, Rule, unravel};
+use super::function::{ENTRIES, Fault, PulledBack, Rule, unravel};
 use super::report::{Entry, Report};
 use super::settings::Gradcheck;
 use crate::rng;
 use crate::tensor::Tensor;
 use rand::Rng;
 use std::panic::Location;
-
-/// Jacobians of at most this many entries are checked entry by entry.
-const ENTRIES: usize = 20_000;
 
 /// Random projections of larger ones, shared by all inputs, and at least of every input.
 const PROJECTIONS: [usize; 2] = [12, 3];

@@ -1,6 +1,6 @@
 //! The checker's own check: a right rule that is damaged must be found.
 
-use super::function::{Cotangents, Fault, Function, Input, PulledBack, Rule};
+use super::function::{Cotangents, ENTRIES, Fault, Function, Input, PulledBack, Rule};
 use crate::tensor::Tensor;
 
 /// What is done to a rule.
@@ -60,13 +60,18 @@ impl<'a> Damaged<'a> {
         }
     }
 
-    /// J u in place of J' u, for every input that has as many elements as the outputs.
+    /// J u in place of J' u, for every input that has as many elements as the outputs. Nothing of a
+    /// Jacobian that is too large to take whole.
     fn transpose(&mut self, cotangents: &Cotangents) -> Result<PulledBack, Fault> {
         let units = |n: usize| -> Vec<Vec<f64>> {
             (0..n).map(|k| (0..n).map(|i| f64::from(u8::from(i == k))).collect()).collect()
         };
-        let jacobian = self.rule.pull_back(&units)?.gradients;
         let mut found = self.rule.pull_back(cotangents)?;
+        let elements: usize = self.rule.inputs().iter().map(|x| x.value.data().len()).sum();
+        if found.outputs.len() * elements > ENTRIES {
+            return Ok(found);
+        }
+        let jacobian = self.rule.pull_back(&units)?.gradients;
         for (row, u) in found.gradients.iter_mut().zip(cotangents(found.outputs.len())) {
             for (input, gradient) in row.iter_mut().enumerate() {
                 if gradient.data().len() != u.len() {

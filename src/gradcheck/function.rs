@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
 
+/// Jacobians of at most this many entries are taken whole, larger ones by random projections.
+pub(super) const ENTRIES: usize = 20_000;
+
 /// Why a function could not be evaluated.
 pub type Fault = Arc<dyn Error + Send + Sync>;
 
