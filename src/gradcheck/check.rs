@@ -133,7 +133,8 @@ impl Gradcheck {
         (k, cotangent): (usize, &[f64]),
         report: &mut Report,
     ) -> Result<(), Fault> {
-        let tangent = self.random(gradient.data().len(), "tangent", (1000 * input + k) as u64);
+        let purpose = format!("tangent of input {input}");
+        let tangent = self.random(gradient.data().len(), &purpose, k as u64);
         let shares = || gradient.data().iter().zip(&tangent).map(|(g, t)| g * t);
         let analytic: f64 = shares().sum();
         let size = shares().map(|share| share * share).sum::<f64>().sqrt();
