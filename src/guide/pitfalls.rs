@@ -36,11 +36,11 @@
 //! assert!((difference(1e9) - 1.0).abs() > 1e-6);
 //! ```
 //!
-//! The checker sees it in two ways: [`NOISE`](crate::gradcheck::NOISE) roundings of max|f|, over h,
-//! are part of every error bar, and so is what f wobbles by at the smallest step, which tells of large
-//! numbers inside of f too. A derivative whose bar is wider than the tolerance allows is *not
-//! observed*, and a check in which more than 1% are not observed is not ok. Check the op, not the op
-//! plus a large number; check its outputs, not the sum of thousands of them.
+//! The checker counts [`NOISE`](crate::gradcheck::NOISE) roundings of max|f|, over h, into every error
+//! bar. A derivative whose bar is wider than the tolerance allows is *not observed*, and a check in which
+//! more than 1% are not observed is not ok. Large numbers *inside* of f, which cancel before its value
+//! is seen, show only as estimates that do not settle; a right rule may then be called wrong. Check the
+//! op, not the op plus a large number; check its outputs, not the sum of thousands of them.
 //!
 //! # Sums that are constant
 //!
