@@ -169,7 +169,7 @@ impl Gradcheck {
         }
     }
 
-    /// Notes a derivative of an input, or with no place given, of a projection of the input.
+    /// Notes an entry, and whether it was observed.
     fn note(&self, entry: Entry, found: Estimate, size: f64, report: &mut Report) {
         let flat = size == 0.0 && entry.analytic == 0.0 && found.value == 0.0;
         let observed = self.observes(entry.analytic, found, size);

@@ -157,7 +157,7 @@ impl Report {
     }
 
     /// The report itself if [`is_ok`](Report::is_ok), as an error otherwise: for `?` in a test that
-    /// returns a result, and inside of `proptest!`.
+    /// returns a result.
     ///
     /// # Errors
     /// The report, which prints itself.
@@ -227,7 +227,8 @@ impl fmt::Display for Entry {
         }
         write!(
             f,
-            ": rule (analytic) {:.9e}, differences (numeric) {:.9e} +- {:.0e} at step {:.1e}, error {:.2e}",
+            ": rule (analytic) {:.9e}, differences (numeric) {:.9e} +- {:.0e} at step {:.1e}, \
+             error {:.2e}",
             self.analytic, self.numeric, self.bar, self.step, self.error
         )?;
         match self.bend {
@@ -245,7 +246,10 @@ impl Report {
                 let fault = self.fault.as_ref().expect("the verdict is a fault");
                 write!(f, "the pass failed: {fault}")
             }
-            Verdict::Unsteady => write!(f, "the closure is not a function: {}", self.unsteady.unwrap_or_default()),
+            Verdict::Unsteady => {
+                let what = self.unsteady.expect("the verdict is unsteady");
+                write!(f, "the closure is not a function: {what}")
+            }
             Verdict::Agree => f.write_str("gradients agree"),
             Verdict::Differ => {
                 write!(f, "gradients DIFFER: {} of {}", self.differing, self.compared)?;
@@ -264,8 +268,8 @@ impl Report {
                 f.write_str("NOT OBSERVED: there was nothing to compare")
             }
             Verdict::NotObserved if self.flat == self.compared => f.write_str(
-                "NOT OBSERVED: the output does not move at all, so nothing is known of its gradients. \
-                 Does the closure use what it is given?",
+                "NOT OBSERVED: the output does not move at all, so nothing is known of its \
+                 gradients. Does the closure use what it is given?",
             ),
             Verdict::NotObserved if self.observed_share() < OBSERVED => {
                 write!(
@@ -278,8 +282,12 @@ impl Report {
                 )
             }
             Verdict::NotObserved => {
-                let missed: Vec<_> =
-                    self.controls.iter().filter(|(_, found)| !found).map(|(name, _)| *name).collect();
+                let missed: Vec<_> = self
+                    .controls
+                    .iter()
+                    .filter(|(_, found)| !found)
+                    .map(|(name, _)| *name)
+                    .collect();
                 write!(f, "NOT OBSERVED: a damaged rule passes, too: {}", missed.join(", "))
             }
         }

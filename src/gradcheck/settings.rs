@@ -48,7 +48,8 @@ impl Gradcheck {
         }
         assert!(
             tolerance < 0.5,
-            "gradcheck: tolerance {tolerance}: expected less than 0.5, at which a doubled gradient passes"
+            "gradcheck: tolerance {tolerance}: expected less than 0.5, \
+             at which a doubled gradient passes"
         );
     }
 }
