@@ -8,7 +8,9 @@
 
 use super::function::{Fault, Function};
 use crate::error::Error;
+use crate::rng;
 use crate::tensor::Tensor;
+use rand::Rng;
 use std::sync::Arc;
 
 /// How many roundings of max|y| a difference is taken to contain.
@@ -19,6 +21,9 @@ const SMALLER: f64 = 16.0;
 
 /// Steps above the first one, as multiples of it, for what rounding hides from smaller ones.
 const LARGER: [f64; 2] = [16.0, 128.0];
+
+/// Random tangents along which the rounding inside of a function is looked for.
+const PROBES: u64 = 3;
 
 /// Where a function is perturbed.
 pub(super) enum Direction<'a> {
@@ -97,6 +102,8 @@ pub(super) struct Differences<'a> {
     step: f64,
     /// The relative error of one rounding.
     rounding: f64,
+    /// For every input, the rounding inside of the function, once it is asked for.
+    hidden: Vec<Option<f64>>,
 }
 
 impl<'a> Differences<'a> {
@@ -107,7 +114,8 @@ impl<'a> Differences<'a> {
     ) -> Result<Self, Fault> {
         let base: Vec<_> = function.inputs().iter().map(|input| input.value.clone()).collect();
         let middle = finite(function.values(&base)?, "an output")?;
-        Ok(Differences { function, base, middle, step, rounding })
+        let hidden = vec![None; base.len()];
+        Ok(Differences { function, base, middle, step, rounding, hidden })
     }
 
     /// The derivative of everything that is read along a direction. Other steps than the first are
@@ -119,11 +127,12 @@ impl<'a> Differences<'a> {
         settled: &dyn Fn(usize, Estimate) -> bool,
     ) -> Result<Vec<Estimate>, Fault> {
         let steps = self.steps(direction);
-        let first = steps[0].0;
+        let first = steps[0];
+        let larger = LARGER.map(|times| (first * times, 3));
         let mut best: Vec<Option<Estimate>> = Vec::new();
         let mut fault = None;
         let mut taken: Vec<Slope> = Vec::new();
-        for (h, levels) in steps {
+        for (h, levels) in steps.into_iter().map(|h| (h, 2)).chain(larger) {
             let unsettled = |(k, found): (usize, &Option<Estimate>)| {
                 found.is_none_or(|found| !settled(k, found))
             };
@@ -140,34 +149,75 @@ impl<'a> Differences<'a> {
             };
             best.resize(slope.value.len(), None);
             for (k, best) in best.iter_mut().enumerate() {
-                let found = slope.estimate(k);
+                let found = slope.estimate(k, 0.0);
                 if best.is_none_or(|best| found.bar < best.bar) {
                     *best = Some(found);
                 }
             }
-            if h <= first {
-                taken.push(slope);
-            }
+            taken.push(slope);
         }
         // Without any step that can be taken there is nothing to say but why.
         if best.is_empty() && !self.middle.is_empty() {
             return Err(fault.expect("no step without a fault"));
         }
         let mut found: Vec<Estimate> = best.into_iter().flatten().collect();
+        let narrowing = &taken[..taken.partition_point(|slope| slope.step <= first)];
         for (k, found) in found.iter_mut().enumerate() {
             if !settled(k, *found) {
-                found.kink = bends_at_every_step(&taken, k);
-                found.bar += NOISE * wobble(&taken, k) / found.step;
+                let noise = NOISE * self.hidden_rounding(direction.input()) * readout.noise();
+                let estimates = taken.iter().map(|slope| slope.estimate(k, noise));
+                let narrowest = estimates.min_by(|a, b| a.bar.total_cmp(&b.bar));
+                *found = narrowest.expect("a step was taken");
+                found.kink = bends_at_every_step(narrowing, k);
             }
-            let bent = taken.iter().rev().find(|slope| slope.is_rough(k));
+            let bent = narrowing.iter().rev().find(|slope| slope.is_rough(k));
             found.bend = bent.map(|slope| slope.step);
         }
         Ok(found)
     }
 
-    /// The steps to take, with the number of extrapolations: the first, smaller ones as far as the
-    /// rounding of the element or of the inputs leaves room, and larger ones.
-    fn steps(&self, direction: &Direction<'_>) -> Vec<(f64, usize)> {
+    /// What an output moves by for no reason when this input moves: the rounding of large numbers
+    /// inside of the function, which its value does not show. Second differences fall with h² where f
+    /// is smooth and with h at a kink; one that does not is rounding.
+    fn hidden_rounding(&mut self, input: usize) -> f64 {
+        if let Some(known) = self.hidden[input] {
+            return known;
+        }
+        let mut hidden = 0.0_f64;
+        for probe in 0..PROBES {
+            let mut rng = rng::stream(probe, "probe of rounding", input as u64);
+            let elements = self.base[input].data().len();
+            let tangent: Vec<f64> =
+                (0..elements).map(|_| rng.next_u32() as i32 as f64 / 2f64.powi(31)).collect();
+            let direction = Direction::Tangent { input, tangent: &tangent };
+            let steps = self.steps(&direction);
+            let bends: Vec<_> = steps
+                .iter()
+                .filter_map(|&h| Some((h, self.second_difference(&direction, h).ok()?)))
+                .collect();
+            for pair in bends.windows(2) {
+                let [(wide, before), (narrow, after)] = pair else {
+                    unreachable!("windows of two")
+                };
+                let stays = after.iter().zip(before).filter(|&(a, b)| a / narrow > 2.0 * b / wide);
+                hidden = stays.map(|(a, _)| *a).fold(hidden, f64::max);
+            }
+        }
+        self.hidden[input] = Some(hidden);
+        hidden
+    }
+
+    /// |f(+h) - 2 f(0) + f(-h)| of every output.
+    fn second_difference(&mut self, direction: &Direction<'_>, h: f64) -> Result<Vec<f64>, Fault> {
+        let (up, _) = self.moved(direction, h)?;
+        let (down, _) = self.moved(direction, -h)?;
+        let sides = up.iter().zip(&down).zip(&self.middle);
+        Ok(sides.map(|((up, down), middle)| ((up - middle) + (down - middle)).abs()).collect())
+    }
+
+    /// The first step and smaller ones, as far as the rounding of the element or of the inputs leaves
+    /// room.
+    fn steps(&self, direction: &Direction<'_>) -> Vec<f64> {
         let x = self.base[direction.input()].data();
         let size = scale(x);
         let (first, smallest) = match direction {
@@ -179,9 +229,7 @@ impl<'a> Differences<'a> {
         };
         let smallest = (4.0 * self.rounding.sqrt() * smallest).min(first);
         let count = ((first / smallest).ln() / SMALLER.ln()).ceil().max(1.0);
-        let smaller =
-            (0..=count as i32).map(|k| first * (smallest / first).powf(f64::from(k) / count));
-        smaller.map(|h| (h, 2)).chain(LARGER.map(|times| (first * times, 3))).collect()
+        (0..=count as i32).map(|k| first * (smallest / first).powf(f64::from(k) / count)).collect()
     }
 
     /// Extrapolated central differences with steps h, h/2, ..., as many as there are levels.
@@ -255,26 +303,16 @@ impl<'a> Differences<'a> {
 }
 
 impl Slope {
-    fn estimate(&self, k: usize) -> Estimate {
+    fn estimate(&self, k: usize, hidden: f64) -> Estimate {
         let (value, step) = (self.value[k], self.step);
-        let bar = self.change[k] + self.noise + self.blur * value.abs();
+        let noise = self.noise.max(hidden / step);
+        let bar = self.change[k] + noise + self.blur * value.abs();
         Estimate { value, bar, step, kink: false, bend: None }
     }
 
     /// The estimates at h and h/2 are further apart than those of a smooth function.
     fn is_rough(&self, k: usize) -> bool {
         self.change[k] > 1e-3 * self.value[k].abs() + 30.0 * self.noise
-    }
-}
-
-/// What f moves by for no reason at the smallest step: the rounding of large numbers inside of it,
-/// which its value does not show. There the gap grows as the step gets smaller.
-fn wobble(slopes: &[Slope], k: usize) -> f64 {
-    match slopes {
-        [.., wide, narrow] if narrow.gap[k] > 2.0 * wide.gap[k] => {
-            (narrow.gap[k] * narrow.step).max(wide.gap[k] * wide.step)
-        }
-        _ => 0.0,
     }
 }
 

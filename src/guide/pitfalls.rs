@@ -37,10 +37,11 @@
 //! ```
 //!
 //! The checker counts [`NOISE`](crate::gradcheck::NOISE) roundings of max|f|, over h, into every error
-//! bar. A derivative whose bar is wider than the tolerance allows is *not observed*, and a check in which
-//! more than 1% are not observed is not ok. Large numbers *inside* of f, which cancel before its value
-//! is seen, show only as estimates that do not settle; a right rule may then be called wrong. Check the
-//! op, not the op plus a large number; check its outputs, not the sum of thousands of them.
+//! bar. Large numbers *inside* of f, which cancel before its value is seen, are looked for where an
+//! estimate does not settle: what f moves by at steps so small that it should not bend is rounding, and
+//! is counted too. A derivative whose bar is wider than the tolerance allows is *not observed*, and a
+//! check in which more than 1% are not observed is not ok. Check the op, not the op plus a large number;
+//! check its outputs, not the sum of thousands of them.
 //!
 //! # Sums that are constant
 //!

@@ -267,20 +267,25 @@ fn a_net_of_relus_passes() {
 
 #[test]
 fn rounding_of_large_numbers_inside_is_seen() {
-    // x + 10^6 - 10^6 keeps ten digits of x: no derivative to 1e-7, but one to 1e-3.
-    let hidden = |tolerance: f64, factor: f64| {
+    // sin x + 10^6 - 10^6 keeps ten digits: no derivative to 1e-9, but one to 1e-7 with a large step.
+    let hidden = |seed: u64, offset: f64, tolerance: f64, factor: f64| {
         let check = Gradcheck { tolerance, ..Gradcheck::default() };
         check.rule(
-            [Tensor::from([0.3_f64, -1.2])],
-            |[x]| [x.iter().map(|x| (x + 1e6) - 1e6).collect()],
-            move |_, [dy]| [dy.iter().map(|dy| factor * dy).collect()],
+            [Tensor::<f64>::uniform([5], 1.5, &mut rng::stream(seed, "x", 0))],
+            |[x]| [x.iter().map(|x| (x.sin() + offset) - offset).collect()],
+            move |[x], [dy]| [x.iter().zip(dy).map(|(x, dy)| factor * x.cos() * dy).collect()],
         )
     };
-    assert_eq!(hidden(1e-11, 1.0).verdict(), Verdict::NotObserved);
-    assert_eq!(hidden(1e-3, 1.0).verdict(), Verdict::Agree);
-    for tolerance in [1e-11, 1e-3] {
-        let wrong = hidden(tolerance, 1.01);
-        assert!(wrong.verdict() == Verdict::Differ && wrong.differing == 2, "{wrong}");
+    let seen = [(1e3, 1e-9), (1e6, 1e-7), (1e8, 1e-4)];
+    for (offset, tolerance) in seen {
+        for seed in 0..30 {
+            let right = hidden(seed, offset, tolerance, 1.0);
+            assert_eq!(right.verdict(), Verdict::Agree, "{offset} {right}");
+            let wrong = hidden(seed, offset, tolerance, 1.01);
+            assert!(wrong.verdict() == Verdict::Differ && wrong.differing == 5, "{offset} {wrong}");
+            let unseen = hidden(seed, offset, tolerance * 1e-3, 1.0);
+            assert_eq!(unseen.verdict(), Verdict::NotObserved, "{offset} {unseen}");
+        }
     }
 }
 
