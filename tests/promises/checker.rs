@@ -285,6 +285,7 @@ fn rounding_of_large_numbers_inside_is_seen() {
             assert!(wrong.verdict() == Verdict::Differ && wrong.differing == 5, "{offset} {wrong}");
             let unseen = hidden(seed, offset, tolerance * 1e-3, 1.0);
             assert_eq!(unseen.verdict(), Verdict::NotObserved, "{offset} {unseen}");
+            assert!(unseen.to_string().contains(" First at d output["), "{unseen}");
         }
     }
 }
@@ -410,6 +411,14 @@ fn gradients_of_no_function_are_found_by_symmetry() {
     };
     check(1.0).assert_ok();
     assert_eq!(check(1.0 + 1e-4).verdict(), Verdict::Differ);
+    // Nothing is said of what both sides' rounding hides, or of a Hessian that is 0.
+    for seed in 0..20 {
+        let fine = Gradcheck { tolerance: 1e-12, seed, ..Gradcheck::default() };
+        let hidden = fine.symmetry([wave(&[4])], |[x]| (x.tanh() * x.exp()).sum());
+        assert_eq!(hidden.verdict(), Verdict::NotObserved, "{hidden}");
+    }
+    let linear = Gradcheck::default().symmetry([wave(&[4])], |[x]| x.sum()).to_string();
+    assert!(linear.contains("does not move at all"), "{linear}");
     let message = refusal(|| Gradcheck::default().symmetry([wave(&[2])], |[x]| x));
     assert!(message.contains("expected a scalar"), "{message}");
 }
