@@ -40,10 +40,10 @@ fn main() -> dpq::Result<()> {
     let mu: [f64; K] = from_fn(|j| mean(|i, g| r[i][g][j]));
     let var: [f64; K] = from_fn(|j| mean(|i, g| (r[i][g][j] - mu[j]).powi(2)));
     let sd = var.map(|var| (var + BATCH_NORM_EPS).sqrt());
-    show_row("batch mean            mu[j] = mean over i,g of r[i,g,j]", &mu);
-    show_row("batch variance        var[j] = mean over i,g of (r - mu)^2", &var);
+    show_row("batch mean            mean[j] = mean over i,g of r[i,g,j]", &mu);
+    show_row("batch variance        var[j] = mean over i,g of (r - mean)^2", &var);
     let rh = table::<N, D, K>(|i, g, j| (r[i][g][j] - mu[j]) / sd[j]);
-    show("normalised            rh = (r - mu) / sd,  sd = sqrt(var + 1e-3)", "token", &rh);
+    show("normalised            rh = (r - mean) / sd,  sd = sqrt(var + 1e-3)", "token", &rh);
 
     let e = |i: usize, g: usize, j: usize| (rh[i][g][j] / TAU).exp();
     let p = table::<N, D, K>(|i, g, j| e(i, g, j) / sum(K, |j| e(i, g, j)));
@@ -90,7 +90,7 @@ fn main() -> dpq::Result<()> {
     let dr = table::<N, D, K>(|i, g, j| terms.iter().map(|(_, dr)| dr[i][g][j]).sum());
     let (dq, dkeys): (Table<N, D, S>, Table<D, K, S>) = (dq_of(&dr), dkeys_of(&dr));
     println!();
-    show("all three: dr. Over i,g it sums to 0: mu takes any shift back", "token", &dr);
+    show("all three: dr. Over i,g it sums to 0: the mean takes any shift back", "token", &dr);
     show("queries               dq", "token", &dq);
     show("keys                  dC^k", "group", &dkeys);
     assert!((0..K).all(|j| mean(|i, g| dr[i][g][j]).abs() < 1e-14));

@@ -40,10 +40,10 @@ fn main() -> dpq::Result<()> {
     // One mean and one variance a codeword index, over all tokens and all groups.
     let mu: [f64; K] = from_fn(|j| mean(|i, g| r[i][g][j]));
     let var: [f64; K] = from_fn(|j| mean(|i, g| (r[i][g][j] - mu[j]).powi(2)));
-    show_row("batch mean            mu[j] = mean over i,g of r[i,g,j]", &mu);
-    show_row("batch variance        var[j] = mean over i,g of (r - mu)^2", &var);
+    show_row("batch mean            mean[j] = mean over i,g of r[i,g,j]", &mu);
+    show_row("batch variance        var[j] = mean over i,g of (r - mean)^2", &var);
     let rh = table::<N, D, K>(|i, g, j| (r[i][g][j] - mu[j]) / (var[j] + BATCH_NORM_EPS).sqrt());
-    show("normalised            rh = (r - mu) / sqrt(var + 1e-3)", "token", &rh);
+    show("normalised            rh = (r - mean) / sqrt(var + 1e-3)", "token", &rh);
 
     let codes: [[usize; D]; N] = from_fn(|i| from_fn(|g| argmax(&rh[i][g])));
     let nearest: [[usize; D]; N] = from_fn(|i| from_fn(|g| argmax(&r[i][g])));

@@ -1,39 +1,56 @@
-//! Batch-normalised scores, and the temperature.
+//! Batch-normalised scores: why, and what goes back through the mean and the variance.
 //!
 //! # Forward
 //!
-//! One mean and one variance for each codeword *index* j, over all tokens **and** all groups:
+//! One mean and one variance for each codeword number j, over all tokens **and** all groups of the batch:
 //!
 //! ```text
 //! mean[j]     = mean over i,g of r[i,g,j]
-//! var[j]      = mean over i,g of (r[i,g,j] - mean[j])^2      biased
-//! rh[i,g,j]   = (r[i,g,j] - mean[j]) / sd[j]                 sd = sqrt(var + 1e-3)
+//! var[j]      = mean over i,g of (r[i,g,j] - mean[j])^2      divided by n D, not by n D - 1
+//! rh[i,g,j]   = (r[i,g,j] - mean[j]) / sd[j]                 sd[j] = sqrt(var[j] + 1e-3)
 //! ```
 //!
-//! No scale and no offset are learnt. Statistics have length K, never D.
+//! No scale and no offset are learnt. There are K means, not D: so the paper has it. With one codebook for
+//! all groups, codeword j is the same vector in all of them. With a codebook for each group only the number
+//! j is common, and the statistics of its D codewords are taken together.
 //!
 //! # Backward
 //!
-//! Every score moves mean\[j\] and var\[j\], and so the normalised scores of all other tokens:
+//! Every score moves mean\[j\] and var\[j\], and with them the normalised scores of all other tokens:
 //!
 //! ```text
-//! dr = (drh - mean(drh) - rh mean(drh rh)) / sd              means over all i,g, for every j
+//! dr = (drh - mean(drh) - rh mean(drh rh)) / sd              for every j; means over all i,g
 //!       |     |           |
 //!       |     |           through the variance
 //!       |     through the mean
 //!       directly
 //! ```
 //!
-//! The middle term makes the sum of dr over all i and g zero: adding the same number to all scores of
-//! a codeword changes nothing. The last term does nearly the same for their scale (up to the 1e-3).
-//! In evaluation the statistics are constants, and dr = drh / sd.
+//! The second term makes the sum of dr over all i and g zero: adding one number to all scores of a codeword
+//! changes nothing. The third nearly does the same for their scale, up to the 1e-3. In evaluation the
+//! statistics are constants, and dr = drh / sd.
+//!
+//! `04_sx_by_hand` prints the three terms one after the other. For token 0 and codeword 0 of group 0 they
+//! are -2.1577, 0.3770 and 0.3088, together -1.4719:
+//!
+//! ```text
+//! $ cargo run --example 04_sx_by_hand
+//! dr, direct           drh / sd
+//!     token 0    -2.1577  -0.0115   2.3135  -0.0605  |  -0.6749  -0.1317  -0.0020   0.8388
+//! dr, batch's mean     - mean(drh) / sd
+//!     token 0     0.3770  -0.0359  -0.3750   0.0210  |   0.3770  -0.0359  -0.3750   0.0210
+//! dr, batch's variance - rh mean(drh rh) / sd
+//!     token 0     0.3088   0.0905  -0.6071  -0.0195  |   0.2976   0.0080   0.3665  -0.2643
+//! all three: dr. Over i,g it sums to 0: the mean takes any shift back
+//!     token 0    -1.4719   0.0431   1.3314  -0.0590  |  -0.0002  -0.1595  -0.0105   0.5955
+//! ```
 //!
 //! # What it does for codewords
 //!
 //! **A common part.** Add the same vector v to all queries. All dot products of codeword j then change
 //! by < v, C^k\[j\] >. Without normalisation the codeword with the largest change can win for every
-//! token: all tokens have one code, and the values of the other codewords get no gradient.
-//! Subtracting the mean removes the change:
+//! token. All tokens then have one code, and the values of the other codewords get no gradient: they are
+//! *dead*. Subtracting the mean removes the change:
 //!
 //! ```
 //! use dpq::pq::{Normalization, composed};
@@ -53,14 +70,19 @@
 //! assert_eq!(distinct(codes(10.0, Normalization::Off)), 1);
 //! ```
 //!
-//! The mean is over all groups, so only what all groups have in common is removed: everything if there
-//! is one group, or one shared codebook and the same v in every group. Otherwise the difference
-//! between a group's change and the average over groups remains.
+//! The mean is over all groups too. So it removes the average of the groups' changes: the whole change if
+//! there is one group, or if all groups share a codebook and have the same v. Otherwise the difference
+//! between a group's change and that average remains.
 //!
-//! **A size.** Raw scores start small, at some thousandths. The softmax of such scores is almost
-//! uniform, and queries hardly learn. Normalised scores have the variance var / (var + 1e-3): they are
-//! about 30 times the raw scores while the standard deviation of those is well below 0.03, and have
-//! variance 1 once it is well above.
+//! **A size.** At the start raw scores are some thousandths. Their softmax is almost uniform, and queries
+//! hardly learn. Normalised scores have the variance var / (var + 1e-3):
+//!
+//! | sqrt(var), of raw scores | rh is r - mean times | sqrt of the variance of rh |
+//! |---|---|---|
+//! | 0.003 | 31.5 | 0.09 |
+//! | 0.03 | 22.9 | 0.69 |
+//! | 0.3 | 3.3 | 0.99 |
+//! | 3 | 0.33 | 1.00 |
 //!
 //! For VQ normalisation changes only the choice: the codeword that is chosen need not be the nearest.
 //! Whether more codewords are used then depends on the task: count them
@@ -70,18 +92,22 @@
 //!
 //! Evaluation must not depend on the batch, so a layer keeps running averages. They start at mean 0 and
 //! variance 1 and move [1%](crate::pq::BATCH_NORM_RATE) of the way to the batch's statistics at every
-//! step. After k steps 0.99^k of the start is left: 37% after 100 steps, 0.004% after 1,000. Until
+//! step. Of the start 0.99^steps is left: 37% after 100 steps, 0.004% after 1,000. Until
 //! then evaluation scales the scores differently from training, and some rows get other codes.
 //!
-//! # The temperature
+//! # Codewords in use, with and without
 //!
-//! p = softmax(rh / tau), and drh\[j\] = p\[j\] (dp\[j\] - sum_j' p\[j'\] dp\[j'\]) / tau. The choice does
-//! not depend on tau, nor does the values' gradient. The gradient of keys and queries does:
+//! `06_temperature_and_batch_norm` trains four small models that predict the next word, 128 pairs of a group
+//! and a codeword each, and counts the pairs in use:
 //!
-//! - tau large: p is almost uniform. All codewords take part, and the gradient is proportional to
-//!   1/tau.
-//! - tau small: p is one-hot, and the gradient almost 0, for all tokens but those with two nearly equal
-//!   best scores. Those few get a gradient of size 1/tau, and it reaches only these two codewords.
+//! ```text
+//! $ cargo run --example 06_temperature_and_batch_norm
+//! queries at first   scores           0    100    300    700   1500       at the end
+//! random             raw             73     71     62     52     56         1.678
+//! random             normalised      74     36     43     68    100         1.482
+//! + a common part    raw              8     11     12     12     14         1.978
+//! + a common part    normalised      74     36     43     68    100         1.482
+//! ```
 //!
-//! Without normalisation, doubling all scores is the same as halving tau, and the size of the scores
-//! drifts as the model trains. With normalisation tau keeps its meaning, once var is well above 1e-3.
+//! The columns are steps, the last one is the loss. With a part in common, raw scores use 14 of 128 pairs;
+//! normalised ones give the same lines as without it.

@@ -23,26 +23,10 @@
 //!
 //! # Distinct ids
 //!
-//! A text repeats its words. Given the batch's statistics, a token's scores, codes and softmax depend
-//! only on its id, and the gradient is linear in dy. So dy is first summed over the repetitions of an
-//! id, and everything else is done once for each distinct id u. Terms that are the same for every
-//! token are multiplied by c\[u\], the number of repetitions:
-//!
-//! ```
-//! use dpq::tape::Gradient;
-//! use dpq::{DpqConfig, DpqEmbedding, Embedding, Params, Tape};
-//! let mut params = Params::<f32>::new();
-//! let embedding = DpqEmbedding::new(params.scope("words"), 10, 12, DpqConfig::sx(3, 4))?;
-//! let tape = Tape::new();
-//! let loss = embedding.forward(&tape.train(&params), &[4, 1, 4, 4, 7]).rows.sum();
-//! let grads = tape.backward_and_free(loss)?;
-//! let Some(Gradient::Rows(rows)) = grads.get(embedding.queries()) else { panic!("not of rows") };
-//! assert_eq!(rows.ids[..], [4, 1, 7]);
-//! # Ok::<(), dpq::Error>(())
-//! ```
-//!
-//! It is exact. The gain depends on how much a text repeats: of 2048 ids drawn by Zipf's law about 1050
-//! are distinct. For the figure without this idea each position was an id of its own.
+//! Everything but sums of dy is done once for each distinct id u, and terms that are the same for every
+//! token are multiplied by count\[u\]: [`repeated_ids`](super::repeated_ids) says why that is exact, and
+//! when it may not be done. The gain depends on how much a text repeats: of 2048 ids drawn by Zipf's law
+//! about 1050 are distinct. For the figure without this idea each position was an id of its own.
 //!
 //! # Tiles
 //!

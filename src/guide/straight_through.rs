@@ -1,48 +1,46 @@
-//! Straight-through estimators: gradients of what has none.
+//! The stop: a gradient for a choice, which has none, and what it costs.
 //!
-//! # The trouble with a choice
+//! # A hard value, a soft gradient
 //!
-//! Codes are an argmax. As the scores move, the chosen codeword stays the same, and then jumps to
-//! another: the derivative is 0 almost everywhere, and nothing trains. A straight-through estimator
-//! takes the value from the *hard* expression and the gradient from a *soft* one beside it:
+//! A choice is a step: its derivative is 0, or there is none ([`problem`](super::problem)). A
+//! *straight-through estimator* takes the value from the *hard* expression, the step, and the gradient from
+//! a *soft* one, which is smooth and lies near it:
 //!
 //! ```text
 //! y = soft + stop(hard - soft)         value hard, dsoft = dy
 //! ```
 //!
-//! where stop(x) is x without a gradient ([`stop_gradient`](crate::Var::stop_gradient)). Both forms
-//! of DPQ are such an expression. SX: hard = the one-hot of the choice, soft = a softmax. VQ: hard =
-//! the chosen codeword, soft = the query itself.
-//!
-//! [`straight_through`](crate::Var::straight_through) takes hard as a tensor, so that no gradient
-//! can reach it. Its value has hard's own bits: it is *read, not computed*. With rounding,
-//! soft + (hard - soft) is often another number than hard, and the model would be trained with other
-//! rows than those that its codes decode to.
-//!
-//! ```
-//! let pairs = (1..1000).map(|i| ((i as f32).sin(), (i as f32).cos()));
-//! let differ = pairs.filter(|(soft, hard)| soft + (hard - soft) != *hard).count();
-//! assert!(differ > 100, "{differ} of 999");
-//! ```
+//! stop(x) has the value x and passes no gradient on ([`stop_gradient`](crate::Var::stop_gradient);
+//! `.detach()` in PyTorch). The two soft terms cancel in the value, and only the first has a gradient.
+//! Both forms of DPQ are of this kind. In [`sx`](super::sx) hard is the one-hot of the choice, and soft a
+//! softmax. In [`vq`](super::vq) hard is the chosen codeword, and soft the query itself.
 //!
 //! # Of what is it the derivative?
 //!
-//! Not of the value: its differences are 0. Take the same expression with every stopped value and
-//! every choice **held at the base point** x0:
+//! Not of y: that is a step still. But hold every choice, and every stopped value, at the point x0 where
+//! the gradient is asked for, and let the rest move:
 //!
 //! ```text
-//! y(x; x0) = soft(x) + [hard(x0) - soft(x0)]
+//! y(x; x0) = soft(x) + [hard(x0) - soft(x0)]          the bracket is a constant
 //! ```
 //!
-//! This function is smooth, equals y at x0, and has the estimator's gradient as its true
-//! derivative there. So an estimator can be checked like any other op, and that is what
-//! [`gradcheck`](mod@crate::gradcheck) does: it evaluates the base point once and records what
-//! goes through [`Tape::freeze`](crate::Tape::freeze), every stop and argmax; perturbed evaluations
-//! get those values back.
+//! This *held function* is smooth, has y's value at x0, and the estimator's gradient is its true derivative
+//! there. For the sign of a number, with a tanh for the soft expression, at x0 = 0.3:
+//!
+//! | x | sign(x) | tanh(x) | held: tanh(x) + \[1 - 0.2913\] |
+//! |---|---|---|---|
+//! | 0.2 | 1 | 0.1974 | 0.9061 |
+//! | 0.3 | 1 | 0.2913 | 1 |
+//! | 0.4 | 1 | 0.3799 | 1.0886 |
+//! | slope at 0.3 | 0 | 0.9151 | 0.9151 |
+//!
+//! So an estimator can be checked by differences like any other op, if the differences are those of the held
+//! function. [`gradcheck`](mod@crate::gradcheck) does that. It evaluates the base point once and records what
+//! goes through [`Tape::freeze`](crate::Tape::freeze), which is every stop and every argmax. Evaluations
+//! beside the point get the recorded values back.
 //!
 //! ```
-//! use dpq::{Tensor, Var, gradcheck};
-//! // The sign, with the gradient of a tanh.
+//! use dpq::{Tape, Tensor, Var, gradcheck};
 //! fn sign<'t>(x: Var<'t, f64>) -> Var<'t, f64> {
 //!     let hard = Tensor::from_fn(x.shape(), |i| x.value().data()[i].signum());
 //!     x.tanh().straight_through(hard)
@@ -51,21 +49,49 @@
 //! let report = gradcheck([x.clone()], |[x]| sign(x)).assert_ok();
 //! assert!(report.ops.contains("StraightThrough"));
 //!
-//! // Plain differences see nothing.
-//! let tape = dpq::Tape::new();
+//! // Differences of the value itself see nothing.
+//! let tape = Tape::new();
 //! let at = |h: f64| sign(tape.leaf(Tensor::from_fn([3], |i| x.data()[i] + h))).value();
 //! assert_eq!(at(1e-4), at(-1e-4));
 //! ```
 //!
-//! # A straight-through gradient is not the gradient of the loss
+//! The third part of `cargo run --example 03_gradcheck` does the same step by step:
 //!
-//! Nor is it an unbiased estimate of it. It says how the loss would change if hard moved as soft does.
-//! That is a good guess while the two are close to each other: for VQ while the codeword is close to
-//! the query, which the regulariser provides; for SX while p is close to its one-hot.
+//! ```text
+//! $ cargo run --example 03_gradcheck
+//! 3. A sign with the gradient of a tanh
+//! plain differences of the value [0.0, 0.0, 0.0]
+//! the estimator's gradient       [0.9151, 0.3050, 0.0707]
+//! ```
+//!
+//! # The price
+//!
+//! A straight-through gradient is not the gradient of the loss, which is 0 almost everywhere. Nor is it
+//! an unbiased estimate of one. It says how the loss would change *if hard moved as soft does*, and it does
+//! not. A step against it may raise the loss. It is a good guess as long as soft is near hard:
+//!
+//! - in SX, while p is near its one-hot. A small temperature makes it so, and leaves most tokens without a
+//!   gradient ([`temperature`](super::temperature));
+//! - in VQ, while the codeword is near the query. The regulariser sees to that.
+//!
+//! In the sign above the two are far apart: the tanh says 0.29 where the value is 1. A loss that only cares
+//! for large values would be told that x = 0.3 must grow, although the sign is 1 already.
+//!
+//! # Read, not computed
+//!
+//! [`straight_through`](crate::Var::straight_through) takes hard as a tensor, through which no gradient can
+//! flow, and its value has hard's own bits. The formula soft + (hard - soft) often has not, because it is
+//! rounded twice; the model would be trained with other rows than those that its codes stand for.
+//!
+//! ```
+//! let pairs = (1..1000).map(|i| ((i as f32).sin(), (i as f32).cos()));
+//! let differ = pairs.filter(|(soft, hard)| soft + (hard - soft) != *hard).count();
+//! assert!(differ > 100, "{differ} of 999");
+//! ```
 //!
 //! # In a fused op
 //!
 //! An op that chooses and computes its value in one step has no intermediate value to hold.
-//! [`Tape::fused`](crate::Tape::fused) gives the checker the same function in primitive ops. Stops and
-//! choices are recorded there, and held; the gradient that is compared with differences is that of
-//! the fused rule. [`sx`](crate::pq::sx()) and [`vq`](crate::pq::vq()) are checked in this way.
+//! [`Tape::fused`](crate::Tape::fused) gives the checker the same function in primitive ops, in which stops
+//! and choices are recorded and held. The gradient that is compared with its differences is that of the fused
+//! rule. [`sx`](crate::pq::sx()) and [`vq`](crate::pq::vq()) are checked in this way.

@@ -2,77 +2,176 @@
 //!
 //! # Forward
 //!
+//! Token i, group g, codeword j; q\[i,g\] is the part g of the token's query. Keys C^k decide *which*
+//! codeword is chosen, values C^v *what it says*.
+//!
 //! ```text
 //! r[i,g,j]    = < q[i,g], C^k[g,j] >                        scores
-//! rh          = (r - mean[j]) / sqrt(var[j] + 1e-3)         normalised (see batch_norm)
-//! code[i,g]   = argmax_j rh                                 the lowest j on ties
-//! p           = softmax_j(rh / tau)
-//! w           = onehot(code) + p - stop(p)                  value: the one-hot
-//! y[i,g]      = sum_j w[i,g,j] C^v[g,j]                     value: the row code of C^v
+//! rh[i,g,j]   = (r[i,g,j] - mean[j]) / sd[j]                normalised: see batch_norm
+//! code[i,g]   = argmax_j rh[i,g,j]                          the lowest j on ties
+//! p[i,g,j]    = softmax_j (rh[i,g,j] / tau)
+//! w[i,g,j]    = onehot_j(code) + p[j] - stop(p[j])          value: the one-hot
+//! y[i,g]      = sum_j w[i,g,j] C^v[g,j]                     value: row code[i,g] of C^v
 //! ```
 //!
-//! Keys C^k decide *which* codeword is chosen, values C^v what it *says*. After training only codes
-//! and values are kept.
+//! The one-hot is 1 at the code and 0 elsewhere. w is a straight-through estimator: hard is the one-hot,
+//! soft the softmax p.
 //!
 //! # Backward
 //!
-//! y is a product of w and C^v, so the gradient takes two ways.
+//! y is a product of w and C^v, so its gradient goes two ways.
 //!
-//! **To the values.** w's value is the one-hot. A codeword gets the gradients of the tokens that chose
-//! it; one that no token chose gets none:
+//! **To the values**, through w's *value*, the one-hot. A codeword gets the gradients of the tokens that
+//! chose it. One that no token chose gets none:
 //!
 //! ```text
 //! dC^v[g,j]   = sum over i with code[i,g] = j of dy[i,g]
 //! ```
 //!
-//! **To the scores.** w has the gradient of p, so every codeword's score gets one, chosen or not:
+//! **To the scores**, through w's *gradient*, which is that of p. Every codeword's score gets one, whether
+//! it was chosen or not, and from there queries and keys do:
 //!
 //! ```text
 //! dp[i,g,j]   = < dy[i,g], C^v[g,j] >
-//! drh[i,g,j]  = p[j] (dp[j] - sum_j' p[j'] dp[j']) / tau     p, dp of this i and g
-//! dr          = (drh - mean(drh) - rh mean(drh rh)) / sd     means over all i and g, sd = sqrt(var + 1e-3)
+//! drh[i,g,j]  = p[j] (dp[j] - sum_j' p[j'] dp[j']) / tau     p and dp of this i and g
+//! dr[i,g,j]   = (drh - mean(drh) - rh mean(drh rh)) / sd[j]  see batch_norm
 //! dq[i,g]     = sum_j dr[i,g,j] C^k[g,j]
 //! dC^k[g,j]   = sum_i dr[i,g,j] q[i,g]
 //! ```
 //!
 //! dp\[j\] says how fast the loss would rise if y moved towards codeword j. The bracket compares it with
-//! the average under p: it is positive where codeword j would serve *worse* than the average. Descent
-//! subtracts the gradient, so that score falls, and the scores of better codewords rise.
+//! the average under p: it is positive where codeword j would serve *worse* than the average. Descent goes
+//! against the gradient, so that score falls, and the scores of better codewords rise.
+//!
+//! | gradient of | from the task | from the entropy term (below) |
+//! |---|---|---|
+//! | values C^v | the tokens that chose the codeword | none |
+//! | keys C^k | through p and the scores, all codewords | through p and the scores |
+//! | queries q | through p and the scores | through p and the scores |
+//! | tau, if it learns | through p | through p |
+//!
+//! # One token in numbers
+//!
+//! One token, one group of width 2, three codewords, tau = 1. The batch's statistics are taken as given,
+//! mean\[j\] = 0.1 and sd\[j\] = 0.5, so that here dr = drh / sd. The loss is 1/2 ||y - target||^2:
+//!
+//! ```text
+//! q = (1.1, 0.6)     target = (0.2, 0.9)     y = C^v[0] = (1, 0)     dy = y - target = (0.8, -0.9)
+//! ```
+//!
+//! | | codeword 0 | codeword 1 | codeword 2 | how |
+//! |---|---|---|---|---|
+//! | C^k\[j\] | (1, 0) | (0, 1) | (-1, -0.5) | |
+//! | C^v\[j\] | (1, 0) | (0, 1) | (-1, -1) | |
+//! | r | 1.1 | 0.6 | -1.4 | < q, C^k\[j\] > |
+//! | rh | 2 | 1 | -3 | (r - 0.1) / 0.5 |
+//! | p | 0.7275 | 0.2676 | 0.0049 | e^2, e^1, e^-3 over their sum, 10.157 |
+//! | w | 1 | 0 | 0 | rh is largest at 0 |
+//! | dC^v\[j\] | (0.8, -0.9) | (0, 0) | (0, 0) | dy for the chosen one |
+//! | dp | 0.8 | -0.9 | 0.1 | < dy, C^v\[j\] > |
+//! | dp less its average | 0.4584 | -1.2416 | -0.2416 | the average under p is 0.3416 |
+//! | drh | 0.3335 | -0.3323 | -0.0012 | times p: together 0 |
+//! | dr | 0.6669 | -0.6646 | -0.0024 | drh / 0.5 |
+//!
+//! ```text
+//! dq = 0.6669 C^k[0] - 0.6646 C^k[1] - 0.0024 C^k[2] = (0.6693, -0.6634)
+//! ```
+//!
+//! Descent takes the query away from key 0 and towards key 1, whose value (0, 1) is nearer to the target:
+//! after a step or two the code changes. Codeword 2 would do hardly worse than the average (0.1 beside 0.34),
+//! but its p is so small that it gets almost nothing.
 //!
 //! ```
-//! use dpq::pq::{Normalization, composed};
+//! use dpq::pq::{BATCH_NORM_EPS, Normalization, composed};
+//! use dpq::ops::BatchStatistics;
 //! use dpq::{DpqConfig, Tape, Tensor};
+//! // sd = sqrt(var + 0.001) = 0.5
+//! let (mean, var) = (Tensor::full([3], 0.1), Tensor::full([3], 0.249));
+//! let given = BatchStatistics { mean, var, eps: BATCH_NORM_EPS };
 //! let tape = Tape::new();
-//! let q = tape.leaf(Tensor::from([[1.0, 0.0], [0.0, 1.0]]));
-//! let keys = tape.leaf(Tensor::from([[[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]]));
-//! let values = tape.leaf(Tensor::from([[[0.5, 0.0], [0.0, 0.5], [0.3, 0.3]]]));
-//! let sx = composed::sx(&DpqConfig::sx(1, 3), Normalization::Off, q, keys, values);
-//! assert_eq!(sx.codes.to_vec(), [0, 1]);
-//! assert_eq!(sx.rows.value().data(), [0.5, 0.0, 0.0, 0.5]);
+//! let q = tape.leaf(Tensor::from([[1.1, 0.6]]));
+//! let keys = tape.leaf(Tensor::from([[[1.0, 0.0], [0.0, 1.0], [-1.0, -0.5]]]));
+//! let values = tape.leaf(Tensor::from([[[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]]));
+//! let sx = composed::sx(&DpqConfig::sx(1, 3), Normalization::Running(&given), q, keys, values);
+//! let error = sx.rows - tape.constant(Tensor::from([[0.2, 0.9]]));
+//! let grads = tape.backward((error * error).sum() * 0.5)?;
 //!
-//! let grads = tape.backward((sx.rows * sx.rows).sum())?;
-//! // No token chose codeword 2: its value stays, but its key moves.
-//! assert_eq!(grads.dense(values).rows().nth(2), Some(&[0.0, 0.0][..]));
-//! assert!(grads.dense(keys).rows().nth(2).unwrap().iter().all(|dk| *dk != 0.0));
+//! let near = |x: &Tensor<f64>, y: &[f64]| x.data().iter().zip(y).all(|(x, y)| (x - y).abs() < 5e-5);
+//! assert!(near(&grads.dense(values), &[0.8, -0.9, 0.0, 0.0, 0.0, 0.0]));
+//! assert!(near(&grads.dense(q), &[0.6693, -0.6634]));
+//! assert!(near(&grads.dense(keys), &[0.7336, 0.4002, -0.7310, -0.3987, -0.0026, -0.0014]));
 //! # Ok::<(), dpq::Error>(())
 //! ```
 //!
+//! # The same in PyTorch
+//!
+//! With `.detach()` for the stop:
+//!
+//! ```python
+//! import torch
+//! q = torch.tensor([[1.1, 0.6]], dtype=torch.float64, requires_grad=True)
+//! keys = torch.tensor([[1, 0], [0, 1], [-1, -0.5]], dtype=torch.float64, requires_grad=True)
+//! values = torch.tensor([[1, 0], [0, 1], [-1, -1]], dtype=torch.float64, requires_grad=True)
+//! rh = (q @ keys.T - 0.1) / 0.5
+//! p = torch.softmax(rh, -1)
+//! onehot = torch.nn.functional.one_hot(rh.argmax(-1), 3).double()
+//! y = (onehot + p - p.detach()) @ values
+//! (0.5 * (y - torch.tensor([[0.2, 0.9]])) ** 2).sum().backward()
+//! print(q.grad.round(decimals=4))  # [[ 0.6693, -0.6634]]
+//! ```
+//!
+//! # The function that the gradient differentiates
+//!
+//! Held at x0, which stands for all of q, C^k and C^v, the row is
+//!
+//! ```text
+//! y[i,g](x; x0) = sum_j ( p[i,g,j](x) + [onehot_j(code(x0)) - p[i,g,j](x0)] ) C^v[g,j]
+//! ```
+//!
+//! The code and the stopped p are held. Everything else moves with x: q, both codebooks, and the batch's
+//! mean and sd inside p, which every token of the batch moves. Its derivatives at x0 are the gradients
+//! above. That of C^v\[g,j\] is p + onehot - p = the one-hot, and that of p is C^v\[g,j\].
+//!
+//! # Three tokens, with every term
+//!
+//! `04_sx_by_hand` has three tokens, two groups and four codewords, with the batch's own statistics, and
+//! prints every number beside its formula, the three terms of dr apart, and the crate's numbers beside all
+//! of it:
+//!
+//! ```text
+//! $ cargo run --example 04_sx_by_hand
+//! normalised            rh = (r - mean) / sd,  sd = sqrt(var + 1e-3)
+//!     token 0     0.9011  -1.1479   1.2197   0.1149  |   0.8687  -0.1019  -0.7363   1.5614
+//! softmax               p = softmax_j(rh / tau),  tau = 0.5
+//!     token 0     0.3210   0.0053   0.6070   0.0666  |   0.1930   0.0277   0.0078   0.7715
+//! choice                w = onehot(argmax_j rh)  [+ p - stop(p) = 0]
+//!     token 0     0.0000   0.0000   1.0000   0.0000  |   0.0000   0.0000   0.0000   1.0000
+//! softmax               dp = < dy[i,g], C^v[g,j] >
+//!     token 0    -1.6000  -0.2000   1.6000   0.2000  |  -0.5000  -0.9000   0.5000   0.9000
+//! normalised scores     drh = p (dp - sum_j p dp) / tau: sums to 0 over j
+//!     token 0    -1.3289  -0.0071   1.3720  -0.0360  |  -0.4157  -0.0818  -0.0012   0.4987
+//! ```
+//!
+//! Token 0 chose codeword 2 in group 0. Its dp is 1.6, the largest: of all codewords this one serves worst.
+//! So its drh is positive, and descent lowers its score. Codeword 0 has dp = -1.6 and would serve best; its
+//! score rises.
+//!
 //! # The entropy term
 //!
-//! With beta > 0 a term is added to the loss. It is smaller the larger the probability of the chosen
+//! With beta > 0 a term is added to the loss. It is the smaller, the larger the probability of the chosen
 //! codeword is:
 //!
 //! ```text
-//! R           = - beta mean over i,g of sum_j w log(p + 1e-10)      value: - beta mean log p[code]
-//! dp         += - beta / (n D) (log(p + 1e-10) + w / (p + 1e-10))   w with its value, the one-hot
+//! R           = - beta mean over i,g of sum_j w[j] log(p[j] + 1e-10)     value: - beta mean log p[code]
+//! dp[i,g,j]  += - beta / (n D) (log(p[j] + 1e-10) + w[j] / (p[j] + 1e-10))
 //! ```
 //!
-//! The logarithm is there because w has the gradient of p. Without it this would be the gradient of
-//! the cross-entropy between the code and p.
+//! Here w\[j\] stands for its value, the one-hot. The first summand comes from w, which has the gradient of
+//! p; without it this would be the gradient of the cross-entropy between the code and p. Values get nothing:
+//! C^v does not occur in R.
 //!
-//! # In one op
+//! # In code
 //!
-//! [`composed::sx`](crate::pq::composed::sx()) is the formulae above in code.
-//! [`sx`](crate::pq::sx()) computes the same on the distinct ids of the batch and never holds
-//! n x D x K elements. The source of its backward pass states how the two means of dr become one
-//! matrix and one vector per group: rh is linear in q, and so are the terms that subtract them.
+//! [`composed::sx`](crate::pq::composed::sx()) is the formulae above in primitive ops.
+//! [`sx`](crate::pq::sx()) is the fused op: it works on the distinct ids of the batch
+//! ([`repeated_ids`](super::repeated_ids)) and never holds n x D x K elements ([`speed`](super::speed)).

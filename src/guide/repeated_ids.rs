@@ -1,0 +1,53 @@
+//! Repeated ids: when the work for a word can be shared by all its tokens, and when not.
+//!
+//! A text repeats its words: 2,048 tokens of a text have about 1,000 distinct ids. Two tokens of one id have
+//! the same query, hence the same scores, codes, p and row y. Only dy differs. So the work can be done once
+//! for each distinct id, if the backward pass adds up what differs.
+//!
+//! # What is added up
+//!
+//! Every gradient of [`sx`](super::sx) and [`vq`](super::vq) is linear in dy as long as p and the code are the
+//! same. So dy may be summed over the tokens of an id first:
+//!
+//! ```text
+//! dy[u]          = sum of dy over the tokens with distinct id u
+//! drh[u,g,j]     = p[j] (dp[j] - sum_j' p[j'] dp[j']) / tau      with dp[j] = < dy[u,g], C^v[g,j] >
+//! ```
+//!
+//! What does *not* come from dy is there once for each token, so it is multiplied by count\[u\], the number
+//! of tokens of id u. This concerns the regularisers, the means in mean\[j\] and var\[j\], and the two
+//! terms of dr that come back through them. Leave a count out, and the gradient is right for ids that occur
+//! once and wrong for the others: a test whose ids are all distinct does not see it.
+//!
+//! The result is exact, not an approximation. With the queries 4, 1, 7 looked up as 4, 1, 4, 4, 7, the query
+//! table gets three rows of gradients:
+//!
+//! ```
+//! use dpq::tape::Gradient;
+//! use dpq::{DpqConfig, DpqEmbedding, Embedding, Params, Tape};
+//! let mut params = Params::<f32>::new();
+//! let embedding = DpqEmbedding::new(params.scope("words"), 10, 12, DpqConfig::sx(3, 4))?;
+//! let tape = Tape::new();
+//! let loss = embedding.forward(&tape.train(&params), &[4, 1, 4, 4, 7]).rows.sum();
+//! let grads = tape.backward_and_free(loss)?;
+//! let Some(Gradient::Rows(rows)) = grads.get(embedding.queries()) else { panic!("not of rows") };
+//! assert_eq!(rows.ids[..], [4, 1, 7]);
+//! # Ok::<(), dpq::Error>(())
+//! ```
+//!
+//! # When it must not be done
+//!
+//! Tokens can share work only if everything that decides on their code and their p is the same. It is not
+//! where
+//!
+//! - **codes are sampled**: every token draws for itself, and two tokens of an id may have different codes. So
+//!   with `sampling` the op works token by token.
+//! - **queries are changed token by token** before they are quantised, by dropout for instance: two tokens
+//!   then have two queries, though their ids are equal.
+//! - **queries come from a context**: [`Quantizer`](crate::pq::Quantizer) takes activations of any kind.
+//!   Tokens have no ids there, and nothing is shared.
+//!
+//! And across batches nothing may be kept: mean\[j\] and sd\[j\] belong to the batch, so the same id has
+//! other normalised scores in the next one, even if no parameter has moved.
+//!
+//! Dropout *after* the embedding is no obstacle. It changes dy, and sums of dy are what is shared.
