@@ -1,4 +1,5 @@
-//! The guide says what is true: the outputs that it shows are those of the numbered programs.
+//! The guide says what is true: outputs that it shows are those of the numbered programs, and the exercises
+//! have solutions.
 
 #[allow(dead_code, reason = "other tests run programs that refuse")]
 mod program;
@@ -40,4 +41,14 @@ fn outputs_on_the_pages_are_those_of_the_programs() {
         }
     }
     assert!(printed.len() >= 4 && shown >= 30, "{} programs, {shown} lines", printed.len());
+}
+
+#[test]
+fn exercises_are_unsolved_and_their_solutions_right() {
+    let grades = |arguments: &[&str]| {
+        let output = Command::new(program("exercises")).args(arguments).output().unwrap();
+        stdout(&output).lines().map(|line| line[24..].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(grades(&[]), ["not yet"; 8]);
+    assert_eq!(grades(&["--solutions"]), ["solved"; 8]);
 }
