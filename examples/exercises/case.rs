@@ -35,6 +35,14 @@ pub const DY: Rows =
 pub const TAU: f64 = 0.5;
 pub const BETA: f64 = 0.25;
 
+/// A distinct id of the batch, how many tokens have it, and the sum of their dy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distinct {
+    pub id: u32,
+    pub count: usize,
+    pub dy: [[f64; S]; D],
+}
+
 /// What is the same for the tokens of one id, and what is not.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Situation {
@@ -57,7 +65,7 @@ pub struct Answers {
     pub straight_through: for<'t> fn(Var<'t, f64>, Var<'t, f64>) -> Var<'t, f64>,
     pub two_terms: fn(&Rows, &Codebooks, &Codes, f64) -> (Rows, Codebooks),
     pub batch_norm: fn(&Scores, &Scores, &[f64; K]) -> Scores,
-    pub repeated_ids: fn(&[u32; N], &Rows) -> Vec<(u32, usize, [[f64; S]; D])>,
+    pub repeated_ids: fn(&[u32; N], &Rows) -> Vec<Distinct>,
     pub packing: fn(&[u32], usize) -> Vec<u8>,
     pub sharing: fn(Situation) -> bool,
 }

@@ -151,14 +151,14 @@ fn repeated_ids(answers: &Answers) -> Result<(), String> {
     let Some(Gradient::Rows(sums)) = grads.get(words) else { unreachable!("a lookup") };
     let count = |id| ids.iter().filter(|other| **other == id).count();
     let found = (answers.repeated_ids)(&ids, &DY);
-    let listed: Vec<_> = found.iter().map(|(id, count, _)| (*id, *count)).collect();
+    let listed: Vec<_> = found.iter().map(|known| (known.id, known.count)).collect();
     let expected: Vec<_> = sums.ids.iter().map(|&id| (id, count(id))).collect();
     if listed != expected {
         return Err(format!(
             "ids and counts of {ids:?}\n  expected {expected:?}   found {listed:?}"
         ));
     }
-    let found: [[[f64; S]; D]; 2] = from_fn(|u| found[u].2);
+    let found: [[[f64; S]; D]; 2] = from_fn(|u| found[u].dy);
     beside("sums of dy", ["distinct id", "group"], &table(&sums.rows), &found)
 }
 

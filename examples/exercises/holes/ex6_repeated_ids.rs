@@ -4,14 +4,14 @@
 //! each, how many tokens have it, and the sum of their dy:
 //!
 //! ```text
-//! (id, count, dy[u]) = ?
+//! id, count[u], dy[u] = ?
 //! ```
 //!
 //! Hint: what would the gradient of the id's row in a table be, if each token had looked it up?
 
 use super::unsolved;
-use crate::case::{D, N, Rows, S};
+use crate::case::{Distinct, N, Rows};
 
-pub fn distinct(ids: &[u32; N], dy: &Rows) -> Vec<(u32, usize, [[f64; S]; D])> {
+pub fn distinct(ids: &[u32; N], dy: &Rows) -> Vec<Distinct> {
     unsolved((ids, dy))
 }
