@@ -43,7 +43,7 @@ impl Jacobians<'_> {
             return Some("the Jacobian is transposed: J dy in place of J' dy".into());
         }
         for shift in 1..elements.min(64) {
-            if is_numeric_at(&|i| i / elements * elements + (i % elements + shift) % elements) {
+            if is_numeric_at(&|i| i / elements * elements + (i + shift) % elements) {
                 return Some(format!(
                     "every element has the gradient of the one {shift} further on"
                 ));

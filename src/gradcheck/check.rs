@@ -15,15 +15,16 @@ use std::panic::Location;
 const PROJECTIONS: [usize; 2] = [12, 3];
 
 impl Gradcheck {
+    /// Checks a rule for the method of this name.
     #[track_caller]
-    pub(super) fn check(&self, rule: &mut dyn Rule) -> Report {
+    pub(super) fn check(&self, call: &'static str, rule: &mut dyn Rule) -> Report {
         let place = Location::caller();
         self.validate();
-        let mut report = Report::new(place, *self, rule.call(), rule.inputs());
+        let mut report = Report::new(place, *self, call, rule.inputs());
         report.fault = self.compare(rule, &mut report).err();
         if self.control && report.is_ok() {
             for damage in Damage::ALL {
-                let mut control = Report::new(place, *self, rule.call(), rule.inputs());
+                let mut control = Report::new(place, *self, call, rule.inputs());
                 let mut damaged = Damaged::new(rule, damage, self.tolerance);
                 let fault = self.compare(&mut damaged, &mut control).err();
                 if damaged.applies() {

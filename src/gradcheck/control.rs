@@ -104,10 +104,6 @@ impl Function for Damaged<'_> {
 }
 
 impl Rule for Damaged<'_> {
-    fn call(&self) -> &'static str {
-        self.rule.call()
-    }
-
     fn pull_back(&mut self, cotangents: &Cotangents) -> Result<PulledBack, Fault> {
         if self.damage == Damage::Transposed {
             return self.transpose(cotangents);

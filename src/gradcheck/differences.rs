@@ -23,7 +23,7 @@ const SMALLER: f64 = 16.0;
 const LARGER: [f64; 2] = [16.0, 128.0];
 
 /// Random tangents along which the rounding inside of a function is looked for.
-const PROBES: u64 = 3;
+const PROBES: u64 = 8;
 
 /// Where a function is perturbed.
 pub(super) enum Direction<'a> {
@@ -191,9 +191,10 @@ impl<'a> Differences<'a> {
                 (0..elements).map(|_| rng.next_u32() as i32 as f64 / 2f64.powi(31)).collect();
             let direction = Direction::Tangent { input, tangent: &tangent };
             let steps = self.steps(&direction);
-            let bends: Vec<_> = steps
-                .iter()
-                .filter_map(|&h| Some((h, self.second_difference(&direction, h).ok()?)))
+            let larger = LARGER.iter().rev().map(|times| steps[0] * times);
+            let bends: Vec<_> = larger
+                .chain(steps.iter().copied())
+                .filter_map(|h| Some((h, self.second_difference(&direction, h).ok()?)))
                 .collect();
             for pair in bends.windows(2) {
                 let [(wide, before), (narrow, after)] = pair else {

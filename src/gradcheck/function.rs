@@ -35,9 +35,6 @@ pub(super) trait Function {
 
 /// A function with a rule for its gradients.
 pub(super) trait Rule: Function {
-    /// The method of [`Gradcheck`](super::Gradcheck) that checks it.
-    fn call(&self) -> &'static str;
-
     /// What the rule says at the base point, for every cotangent that is asked for, given the number
     /// of elements of all outputs. What is frozen is recorded.
     fn pull_back(&mut self, cotangents: &Cotangents) -> Result<PulledBack, Fault>;

@@ -78,13 +78,14 @@ impl Gradcheck {
             name: format!("input{i}"),
             value: Tensor::from_fn(value.shape(), |i| value.data()[i].to_f64()),
         };
-        check.check(&mut Slices {
+        let mut rule = Slices {
             inputs: inputs.iter().enumerate().map(named).collect(),
             lengths: [0; M],
             forward: |x: [&[T]; N]| forward(x).outcome(),
             backward: |x: [&[T]; N], dy: [&[T]; M]| backward(x, dy).outcome(),
             numbers: PhantomData,
-        })
+        };
+        check.check("rule", &mut rule)
     }
 }
 
@@ -160,10 +161,6 @@ where
     F: Fn([&[T]; N]) -> Returned<T, M>,
     B: Fn([&[T]; N], [&[T]; M]) -> Returned<T, N>,
 {
-    fn call(&self) -> &'static str {
-        "rule"
-    }
-
     fn pull_back(&mut self, cotangents: &Cotangents) -> Result<PulledBack, Fault> {
         let base: Vec<_> = self.inputs.iter().map(|input| input.value.clone()).collect();
         let outputs = self.values(&base)?;

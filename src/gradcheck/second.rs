@@ -140,7 +140,7 @@ impl Gradcheck {
 
 #[track_caller]
 fn expect_scalar(call: &str, inputs: &[Input], run: Run<'_>) -> Result<(), Fault> {
-    let found = Recorded::new("run", inputs.to_vec(), run).pull_back(&|_| Vec::new())?;
+    let found = Recorded::new(inputs.to_vec(), run).pull_back(&|_| Vec::new())?;
     let outputs = found.outputs.len();
     assert!(outputs == 1, "{call}: expected a scalar function, not {outputs} elements");
     Ok(())
@@ -181,7 +181,7 @@ impl Function for Gradient<'_> {
         for (input, size) in moved.iter_mut().zip(&self.sizes) {
             input.value.data_mut().iter_mut().zip(&mut rest).for_each(|(x, s)| *x += size * s);
         }
-        let found = Recorded::new("run", moved, self.run).pull_back(&|_| vec![vec![1.0]])?;
+        let found = Recorded::new(moved, self.run).pull_back(&|_| vec![vec![1.0]])?;
         let units = |(gradient, &size): (&Tensor<f64>, &f64)| -> Vec<f64> {
             gradient.data().iter().map(|g| g * size).collect()
         };

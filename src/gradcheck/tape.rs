@@ -56,7 +56,7 @@ impl Gradcheck {
         base: [Tensor<f64>; N],
         f: impl for<'t> Fn([Var<'t, f64>; N]) -> Var<'t, f64>,
     ) -> Report {
-        self.check(&mut Recorded::new("run", leaf_inputs(base), &leaves(&f)))
+        self.check("run", &mut Recorded::new(leaf_inputs(base), &leaves(&f)))
     }
 
     /// As [`gradcheck_params`].
@@ -70,7 +70,7 @@ impl Gradcheck {
         f: impl for<'t> Fn(&Bound<'t, f64>) -> Var<'t, f64>,
     ) -> Report {
         let run = bound(params, &f);
-        self.check(&mut Recorded::new("run_params", param_inputs(params), &run))
+        self.check("run_params", &mut Recorded::new(param_inputs(params), &run))
     }
 }
 
@@ -119,7 +119,6 @@ pub(super) fn bound(
 
 /// A closure whose choices and stopped values are [frozen](Tape::freeze) at the base point.
 pub(super) struct Recorded<'a> {
-    call: &'static str,
     inputs: Vec<Input>,
     run: Run<'a>,
     tape: Tape<f64>,
@@ -127,8 +126,8 @@ pub(super) struct Recorded<'a> {
 }
 
 impl<'a> Recorded<'a> {
-    pub(super) fn new(call: &'static str, inputs: Vec<Input>, run: Run<'a>) -> Self {
-        Recorded { call, inputs, run, tape: Tape::new(), shape: Shape::from([0]) }
+    pub(super) fn new(inputs: Vec<Input>, run: Run<'a>) -> Self {
+        Recorded { inputs, run, tape: Tape::new(), shape: Shape::from([0]) }
     }
 }
 
@@ -147,10 +146,6 @@ impl Function for Recorded<'_> {
 }
 
 impl Rule for Recorded<'_> {
-    fn call(&self) -> &'static str {
-        self.call
-    }
-
     fn pull_back(&mut self, cotangents: &Cotangents) -> Result<PulledBack, Fault> {
         self.tape = Tape::new();
         let tape = &self.tape;

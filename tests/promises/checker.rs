@@ -81,6 +81,13 @@ fn likely_causes_are_named() {
         |_, [dy]| [dy.to_vec(), dy[9..].to_vec()],
     );
     assert!(broadcast.to_string().contains("a sum over a broadcast axis"), "{broadcast}");
+    // y = a x, with a dy for the gradient in place of a' dy.
+    let a = wave(&[3, 3]);
+    let times =
+        |x: &[f64]| a.rows().map(|row| row.iter().zip(x).map(|(a, x)| a * x).sum()).collect();
+    let transposed = rule([wave(&[3])], |[x]| [times(x)], |_, [dy]| [times(dy)]);
+    assert!(transposed.to_string().contains("the Jacobian is transposed"), "{transposed}");
+    assert!(transposed.program().contains("check.rule([x0]"), "{transposed}");
 }
 
 #[test]
@@ -94,13 +101,19 @@ fn nothing_observed_is_never_ok() {
         .assert_ok();
 
     let seen = gradcheck([wave(&[2, 3])], |[x]| x.tanh()).assert_ok();
-    assert!(seen.unobserved.is_none() && !seen.to_string().contains("let x0"), "{seen}");
+    assert!(
+        seen.controls.is_empty()
+            && seen.unobserved.is_none()
+            && !seen.to_string().contains("let x0"),
+        "{seen}"
+    );
     let dead = gradcheck([Tensor::from([-1.0, -2.0])], |[x]| x.relu());
     assert_eq!(dead.verdict(), Verdict::NotObserved, "{dead}");
     assert!(dead.flat == 4 && dead.unobserved.is_none());
 
     let empty = gradcheck([Tensor::zeros([0, 3])], |[x]| x.tanh());
     assert_eq!(empty.verdict(), Verdict::NotObserved, "{empty}");
+    assert!(empty.to_string().contains("there was nothing to compare"), "{empty}");
     let unused = gradcheck([wave(&[2])], |[x]| x.tape().constant(wave(&[2])));
     assert_eq!(unused.verdict(), Verdict::NotObserved, "{unused}");
     assert!(unused.to_string().contains("Does the closure use what it is given?"));
@@ -290,6 +303,39 @@ fn rounding_of_large_numbers_inside_is_seen() {
     }
 }
 
+#[test]
+fn one_of_a_hundred_derivatives_may_stay_unseen() {
+    let check = |offset: f64, hidden: usize| {
+        let round = move |i: usize, x: f64| if i < hidden { (x + offset) - offset } else { x };
+        rule(
+            [wave(&[10])],
+            move |[x]| [x.iter().enumerate().map(|(i, &x)| round(i, x)).collect()],
+            |_, [dy]| [dy.to_vec()],
+        )
+    };
+    let one = check(1e10, 1).assert_ok();
+    assert!((one.compared, one.observed) == (100, 99) && one.unobserved.is_some(), "{one}");
+    assert_eq!(check(1e10, 2).verdict(), Verdict::NotObserved);
+}
+
+#[test]
+fn rounding_inside_is_seen_in_projections() {
+    // 200 outputs of 200 inputs are too many to take one by one.
+    let hidden = |tolerance: f64| {
+        Gradcheck { tolerance, ..Gradcheck::default() }.rule(
+            [wave(&[200])],
+            |[x]| [x.iter().map(|x| (x.sin() + 1e6) - 1e6).collect()],
+            |[x], [dy]| [x.iter().zip(dy).map(|(x, dy)| x.cos() * dy).collect()],
+        )
+    };
+    hidden(1e-6).assert_ok();
+    for tolerance in [1e-9, 1e-10, 1e-11, 1e-12] {
+        let unseen = hidden(tolerance);
+        assert_eq!(unseen.verdict(), Verdict::NotObserved, "{unseen}");
+        assert!(unseen.compared < 20, "{unseen}");
+    }
+}
+
 /// y = ln(sum of e^x) in single precision.
 fn log_sum(x: &[f32]) -> f32 {
     let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -381,6 +427,10 @@ fn second_derivatives() {
         );
     }
     Gradcheck::default().symmetry([x], |[x]| f(x, &a)).assert_ok();
+    // Counted in units of the input's size, 1000; the bar is of the product itself.
+    let large = Tensor::from([[300.0, -1000.0, 200.0]]);
+    let (_, bar) = hessian_vector([large], [v], |[x]| f(x, &a)).unwrap();
+    assert!(bar < 1e-6, "{bar}");
 }
 
 /// y = x w + w w / 2, element by element, the gradient of x changed by a factor.
