@@ -109,5 +109,7 @@
 //! + a common part    normalised      74     36     43     68    100         1.482
 //! ```
 //!
+#![doc = include_str!("pictures/run.svg")]
+//!
 //! The columns are steps, the last one is the loss. With a part in common, raw scores use 14 of 128 pairs;
 //! normalised ones give the same lines as without it.

@@ -44,6 +44,8 @@
 //! while the model trains. At the end the codes are read off once more, and the queries are thrown away
 //! ([`export`](super::export)).
 //!
+#![doc = include_str!("pictures/flow.svg")]
+//!
 //! # The argmax learns nothing
 //!
 //! Written down, a group's codeword is

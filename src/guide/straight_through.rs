@@ -34,6 +34,8 @@
 //! | 0.4 | 1 | 0.3799 | 1.0886 |
 //! | slope at 0.3 | 0 | 0.9151 | 0.9151 |
 //!
+#![doc = include_str!("pictures/staircase.svg")]
+//!
 //! So an estimator can be checked by differences like any other op, if the differences are those of the held
 //! function. [`gradcheck`](mod@crate::gradcheck) does that. It evaluates the base point once and records what
 //! goes through [`Tape::freeze`](crate::Tape::freeze), which is every stop and every argmax. Evaluations

@@ -50,6 +50,8 @@
 //! | queries q | through p and the scores | through p and the scores |
 //! | tau, if it learns | through p | through p |
 //!
+#![doc = include_str!("pictures/forward_backward.svg")]
+//!
 //! # One token in numbers
 //!
 //! One token, one group of width 2, three codewords, tau = 1. The batch's statistics are taken as given,

@@ -34,6 +34,11 @@
 //! # Ok::<(), dpq::Error>(())
 //! ```
 //!
+//! Here is the tape of SX ([`composed::sx`](crate::pq::composed::sx())) on three tokens, two groups and four
+//! codewords. Read it downwards for the values, and upwards for the gradients:
+//!
+#![doc = include_str!("pictures/tape.svg")]
+//!
 //! # What gets a gradient
 //!
 //! [`leaf`](crate::Tape::leaf) variables do, [`constant`](crate::Tape::constant) ones do not, and an

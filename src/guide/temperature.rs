@@ -66,6 +66,8 @@
 //! At tau = 0.01 half of the tokens get nothing (the median is 0.0000), and a tenth of them has 88% of
 //! everything.
 //!
+#![doc = include_str!("pictures/temperature.svg")]
+//!
 //! # With and without normalisation
 //!
 //! Without it, doubling all scores is the same as halving tau, and the size of the scores drifts as the model

@@ -127,6 +127,8 @@
 //!
 //! Codeword 0 of group 0 was chosen by no token, and its gradient is 0.
 //!
+#![doc = include_str!("pictures/cells.svg")]
+//!
 //! # Which term is beta's
 //!
 //! The codebook term has weight 1. beta is the weight of the term with stop(codeword), which pulls

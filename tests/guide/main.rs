@@ -1,8 +1,11 @@
 //! The guide says what is true: outputs that it shows are those of the numbered programs, and the exercises
 //! have solutions.
 
+#[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "other tests run programs that refuse")]
 mod program;
+
+mod pictures;
 
 use program::{program, stdout};
 use std::collections::BTreeMap;
