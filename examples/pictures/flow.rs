@@ -118,7 +118,7 @@ pub fn draw() -> dpq::Result<Picture> {
         picture.text("bold fwd mid", below, &format!("code {code}"));
     }
     let kept = [
-        "Kept after training: the codes of every token,",
+        "Kept after training: the codes of every word,",
         "and the values. Queries and keys are dropped.",
     ];
     picture.paragraph("dim mid", (260.0, 355.0), &kept);

@@ -6,14 +6,13 @@
 //! | keys C^k, G x K x s (SX) | G K s | **dropped**: they only served to choose |
 //! | values C^v, or VQ's codebook C | G K s | **kept** |
 //! | running mean\[j\] and var\[j\] | 2 K | **dropped**, after the codes have been computed with them |
-//! | tau, beta, moving averages, the optimiser's state | | **dropped** |
+//! | tau, beta, the optimiser's state | | **dropped** |
 //! | codes, V x D | | **new**: V D numbers of ceil(log2 K) bits |
 //!
 //! G is the number of codebooks: D, or 1 if the groups share one.
 //! [`to_compact`](crate::DpqEmbedding::to_compact) computes all codes at once, as evaluation does: scores
-//! normalised with the running averages, the argmax, nothing sampled. Codes are not collected while the model
-//! trains, for the queries of a word that was last seen a thousand steps ago are compared with codewords that
-//! have moved since.
+//! normalised with the running averages, the argmax, nothing sampled. Codes that were chosen while the model
+//! trained would not do: since a rare word was last seen the codewords have moved, and its code may be another.
 //!
 //! The rows that the compact table decodes to are those of the model in evaluation, to the bit:
 //!

@@ -1,7 +1,7 @@
 //! The course: how a gradient gets through discrete codes, in short pages. All code on them runs.
 //!
-//! It is for readers who know what a gradient is, from PyTorch for instance, and nothing of DPQ. The pages
-//! build on each other.
+//! DPQ is differentiable product quantization. These pages are for readers who know what a gradient is, from
+//! PyTorch for instance, and nothing of DPQ. They build on each other.
 //!
 //! | page | what it explains | program |
 //! |---|---|---|
@@ -40,13 +40,14 @@
 //! | n | tokens of a batch. A token is one occurrence of a word, its id the word's row |
 //! | i, g, j | a token, a group, a codeword. j' is another codeword in a sum |
 //! | q\[i,g\] | the part g of token i's query |
-//! | C^k, C^v | keys and values (SX). VQ has one codebook C for both |
+//! | C^k, C^v | keys and values (SX, the softmax form). VQ, the centroid form, has one codebook C for both |
+//! | G | codebooks: D, or 1 that all groups share |
 //! | r, rh | scores, normalised scores |
 //! | mean\[j\], var\[j\], sd\[j\] | statistics of codeword j's scores over the batch, sd = sqrt(var + 1e-3) |
 //! | tau | the temperature |
 //! | p, w | the softmax, and the one-hot with p's gradient |
 //! | y | the row that the model sees |
-//! | R, beta | the regulariser, and the weight in it |
+//! | R, beta | the regulariser, and the weight of its term that is 0 by default |
 //! | dx | the gradient of the loss with respect to x, a tensor of x's shape |
 //! | x0 | where a gradient is asked for |
 //! | u, count\[u\] | a distinct id of the batch, and how many tokens have it |

@@ -5,12 +5,12 @@
 //!
 //! | | forward value | the gradient is that of | what trains the codebook | bias |
 //! |---|---|---|---|---|
-//! | [straight-through][ste] (Bengio et al. 2013) | a threshold or a sample, 0 or 1 | the identity, or a sigmoid | there is none | yes: it is small where the soft value is near the hard one |
-//! | [VQ-VAE][vqvae] (van den Oord et al. 2017) | the nearest codeword | the query | a term that pulls codewords to their queries, or moving averages; the task never | yes: it grows with the distance of query and codeword |
-//! | [Gumbel-softmax][gumbel] ([concrete][concrete]; 2017) | a mixture, softmax((log p + noise) / tau) | the same mixture | the task: all codewords in every step, by their weights | none for the mixture, which is not what is used at the end; the variance grows as tau falls |
-//! | the same, straight-through | the largest of them, alone | the mixture | the task: with a hard value only the drawn codeword | yes |
-//! | **DPQ, SX** ([Chen et al. 2020][dpq]) | the best codeword of each group | softmax(rh / tau), without noise | the task: values by the chosen codes, keys through p | yes: it is small where p is near its one-hot |
-//! | **DPQ, VQ** | the best codeword of each group | the query | the codebook term; the task never | yes, as VQ-VAE |
+//! | [straight-through][ste] (Bengio et al. 2013) | a threshold or a sample, 0 or 1 | the identity, or a sigmoid | there is none | biased |
+//! | [VQ-VAE][vqvae] (van den Oord et al. 2017) | the nearest codeword | the query | a term that pulls codewords to their queries, or moving averages; the task never | nothing is random: exact for the held function, which is the further from the value, the further the query is from its codeword |
+//! | [Gumbel-softmax][gumbel] ([concrete][concrete]; 2017) | a mixture of all, with weights softmax((log p + noise) / tau) | the same mixture | the task: all codewords in every step, by their weights | none for the loss of the mixture, but that is not used at the end; the smaller tau, the noisier |
+//! | straight-through Gumbel-softmax | only the codeword with the largest weight | the mixture | the task: in each step the drawn codeword | biased |
+//! | **DPQ, SX** ([Chen et al. 2020][dpq]) | the best codeword of each group | softmax(rh / tau), without noise | the task: values by the chosen codes, keys through p | nothing is random: exact for the held function, which is the nearer to the value, the nearer p is to its one-hot |
+//! | **DPQ, VQ** | the best codeword of each group | the query | the codebook term; the task never | as VQ-VAE |
 //!
 //! [ste]: https://arxiv.org/abs/1308.3432
 //! [vqvae]: https://arxiv.org/abs/1711.00937
@@ -18,16 +18,17 @@
 //! [concrete]: https://arxiv.org/abs/1611.00712
 //! [dpq]: https://arxiv.org/abs/1908.09756
 //!
-//! *Bias* means: averaged over whatever is random, the gradient is not the derivative of the average loss of
-//! the hard choice. In SX and VQ nothing is random, the loss is a staircase, and its derivative is 0 almost
-//! everywhere. So there is nothing for these gradients to be unbiased for. What they are the derivative of, is
-//! the held function ([`straight_through`](super::straight_through)).
+//! An estimator of a *random* pass is unbiased if its average is the derivative of the average loss. SX and VQ
+//! draw nothing: for given parameters there is one loss, a staircase in the queries, whose derivative is 0 almost
+//! everywhere. Measured against that 0 every useful gradient would be biased. The question to ask is another: how
+//! far is the held function, whose exact derivative they are ([`straight_through`](super::straight_through)), from
+//! the staircase? The last column says what it depends on.
 //!
 //! # What is different in DPQ
 //!
 //! - **The query is a parameter.** In VQ-VAE an encoder computes it from data. Here it is a row of a table
 //!   that is thrown away at the end ([`export`](super::export)).
-//! - **Groups.** One code of K has K values; D codes have K^D. Each group is a small problem of its own.
+//! - **Groups.** One code can say K different things, D codes K^D. Each group is a small problem of its own.
 //! - **SX has two codebooks.** Keys decide, values speak. A value need not resemble the query at all, and
 //!   the task trains it directly. In VQ one vector does both.
 //! - **Normalised scores.** The batch's mean and variance of each codeword's scores are taken out

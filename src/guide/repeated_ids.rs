@@ -6,8 +6,8 @@
 //!
 //! # What is added up
 //!
-//! Every gradient of [`sx`](super::sx) and [`vq`](super::vq) is linear in dy as long as p and the code are the
-//! same. So dy may be summed over the tokens of an id first:
+//! What the task gives, in [`sx`](super::sx) as in [`vq`](super::vq), is linear in dy as long as p and the code are
+//! the same. So dy may be summed over the tokens of an id first:
 //!
 //! ```text
 //! dy[u]          = sum of dy over the tokens with distinct id u
@@ -15,12 +15,19 @@
 //! ```
 //!
 //! What does *not* come from dy is there once for each token, so it is multiplied by count\[u\], the number
-//! of tokens of id u. This concerns the regularisers, the means in mean\[j\] and var\[j\], and the two
-//! terms of dr that come back through them. Leave a count out, and the gradient is right for ids that occur
-//! once and wrong for the others: a test whose ids are all distinct does not see it.
+//! of tokens of id u. That is so for the regulariser's gradients, and for the batch's statistics: mean\[j\] and
+//! var\[j\] count each row as often as it occurs, and so do the two terms that come back through them:
 //!
-//! The result is exact, not an approximation. With the queries 4, 1, 7 looked up as 4, 1, 4, 4, 7, the query
-//! table gets three rows of gradients:
+//! ```text
+//! dr[u,g,j]      = (drh[u,g,j] - count[u] (mean(drh) + rh[u,g,j] mean(drh rh))) / sd[j]
+//! mean(drh)      = sum over u,g of drh[u,g,j] / (n D)             drh holds all its tokens already
+//! ```
+//!
+//! Leave a count out, and the gradient is right for ids that occur once and wrong for the others. A test whose ids
+//! are all distinct does not see it.
+//!
+//! The result is exact, not an approximation. Of the ids 4, 1, 4, 4, 7 three are distinct, and the gradient of
+//! the query table has three rows:
 //!
 //! ```
 //! use dpq::tape::Gradient;
@@ -44,8 +51,8 @@
 //!   with `sampling` the op works token by token.
 //! - **queries are changed token by token** before they are quantised, by dropout for instance: two tokens
 //!   then have two queries, though their ids are equal.
-//! - **queries come from a context**: [`Quantizer`](crate::pq::Quantizer) takes activations of any kind.
-//!   Tokens have no ids there, and nothing is shared.
+//! - **queries come from a context**, computed from a token's neighbours: the same word then has a new query at
+//!   every place. [`Quantizer`](crate::pq::Quantizer) is for such queries, and shares nothing.
 //!
 //! And across batches nothing may be kept: mean\[j\] and sd\[j\] belong to the batch, so the same id has
 //! other normalised scores in the next one, even if no parameter has moved.

@@ -68,22 +68,23 @@
 //!
 //! # The price
 //!
-//! A straight-through gradient is not the gradient of the loss, which is 0 almost everywhere. Nor is it
-//! an unbiased estimate of one. It says how the loss would change *if hard moved as soft does*, and it does
-//! not. A step against it may raise the loss. It is a good guess as long as soft is near hard:
+//! A straight-through gradient is not the derivative of the loss: with respect to a query that derivative is 0
+//! almost everywhere. The gradient says how the loss would change *if the hard value moved as the soft one does*.
+//! But the hard value does not move so, and a step of descent may raise the loss. The gradient is a good guess
+//! as long as soft is near hard:
 //!
 //! - in SX, while p is near its one-hot. A small temperature makes it so, and leaves most tokens without a
 //!   gradient ([`temperature`](super::temperature));
 //! - in VQ, while the codeword is near the query. The regulariser sees to that.
 //!
-//! In the sign above the two are far apart: the tanh says 0.29 where the value is 1. A loss that only cares
-//! for large values would be told that x = 0.3 must grow, although the sign is 1 already.
+//! In the sign above the two are far apart at x0: the tanh is 0.29 where the sign is 1. If the loss falls as
+//! the sign grows, the gradient says that x should grow, although the sign is 1 already and cannot.
 //!
-//! # Read, not computed
+//! # The value has hard's own bits
 //!
-//! [`straight_through`](crate::Var::straight_through) takes hard as a tensor, through which no gradient can
-//! flow, and its value has hard's own bits. The formula soft + (hard - soft) often has not, because it is
-//! rounded twice; the model would be trained with other rows than those that its codes stand for.
+//! The value of [`straight_through`](crate::Var::straight_through) is a copy of hard. Computed as
+//! soft + (hard - soft) it would be rounded twice, and often be another number. The model would then be trained
+//! with other rows than those that its codes stand for:
 //!
 //! ```
 //! let pairs = (1..1000).map(|i| ((i as f32).sin(), (i as f32).cos()));
@@ -91,9 +92,12 @@
 //! assert!(differ > 100, "{differ} of 999");
 //! ```
 //!
+//! In PyTorch the sum is what one writes, and its rounding error is of the size of soft's last bit.
+//!
 //! # In a fused op
 //!
-//! An op that chooses and computes its value in one step has no intermediate value to hold.
-//! [`Tape::fused`](crate::Tape::fused) gives the checker the same function in primitive ops, in which stops
-//! and choices are recorded and held. The gradient that is compared with its differences is that of the fused
-//! rule. [`sx`](crate::pq::sx()) and [`vq`](crate::pq::vq()) are checked in this way.
+//! A *fused* op does the work of several in one step: it chooses and computes its value at once, and has no
+//! intermediate value to hold. So it also tells the checker how to compute the same from primitive ops
+//! ([`Tape::fused`](crate::Tape::fused)). The checker takes its differences from those, with stops and choices
+//! held, and compares the gradient of the fused op with them. [`sx`](crate::pq::sx()) and [`vq`](crate::pq::vq())
+//! are checked in this way.

@@ -10,7 +10,7 @@
 //! rh[i,g,j]   = (r[i,g,j] - mean[j]) / sd[j]                normalised: see batch_norm
 //! code[i,g]   = argmax_j rh[i,g,j]                          the lowest j on ties
 //! p[i,g,j]    = softmax_j (rh[i,g,j] / tau)
-//! w[i,g,j]    = onehot_j(code) + p[j] - stop(p[j])          value: the one-hot
+//! w[i,g,j]    = onehot_j(code) + p[i,g,j] - stop(p[i,g,j])  value: the one-hot
 //! y[i,g]      = sum_j w[i,g,j] C^v[g,j]                     value: row code[i,g] of C^v
 //! ```
 //!
@@ -34,14 +34,23 @@
 //! ```text
 //! dp[i,g,j]   = < dy[i,g], C^v[g,j] >
 //! drh[i,g,j]  = p[j] (dp[j] - sum_j' p[j'] dp[j']) / tau     p and dp of this i and g
-//! dr[i,g,j]   = (drh - mean(drh) - rh mean(drh rh)) / sd[j]  see batch_norm
+//! dr[i,g,j]   = (drh - mean(drh) - rh mean(drh rh)) / sd[j]  means over all i and g: see batch_norm
 //! dq[i,g]     = sum_j dr[i,g,j] C^k[g,j]
 //! dC^k[g,j]   = sum_i dr[i,g,j] q[i,g]
 //! ```
 //!
-//! dp\[j\] says how fast the loss would rise if y moved towards codeword j. The bracket compares it with
-//! the average under p: it is positive where codeword j would serve *worse* than the average. Descent goes
-//! against the gradient, so that score falls, and the scores of better codewords rise.
+//! If all groups share one codebook, dC^v\[j\] and dC^k\[j\] are these sums added over g as well. If tau learns,
+//! dtau = - sum over i,g,j of drh rh / tau.
+//!
+//! dp\[j\] says how fast the loss rises if a little of value j is *added* to y. The bracket compares it with the
+//! average under p. Where it is positive, more of codeword j is worse than more of the average; drh is positive
+//! too, and descent, which goes against the gradient, lowers rh\[j\]. Where it is negative rh\[j\] rises. The sum
+//! of drh over j is 0, since p sums to 1: sum_j p\[j\] dp\[j\] less its own value. What some codewords gain, others
+//! lose.
+//!
+//! Two things are left out of this picture. dp is a slope, taken at the present y: how good the row of codeword j
+//! would be as a whole it does not know. And it is dr, not drh, that reaches queries and keys. The batch's mean and
+//! variance move with the scores, so dr can be of the other sign where drh is small.
 //!
 //! | gradient of | from the task | from the entropy term (below) |
 //! |---|---|---|
@@ -79,9 +88,10 @@
 //! dq = 0.6669 C^k[0] - 0.6646 C^k[1] - 0.0024 C^k[2] = (0.6693, -0.6634)
 //! ```
 //!
-//! Descent takes the query away from key 0 and towards key 1, whose value (0, 1) is nearer to the target:
-//! after a step or two the code changes. Codeword 2 would do hardly worse than the average (0.1 beside 0.34),
-//! but its p is so small that it gets almost nothing.
+//! Descent takes the query away from key 0 and towards key 1, whose value (0, 1) is nearer to the target. With
+//! q less 0.5 dq, (0.77, 0.93), key 1 has the larger score, and the code has changed. Codeword 2 has a dp below
+//! the average, so its score rises too, but hardly: its p is small. As a row it would be the worst of the three,
+//! with a loss of 2.525 beside 0.725 and 0.025. That is what a slope does not see.
 //!
 //! ```
 //! use dpq::pq::{BATCH_NORM_EPS, Normalization, composed};
@@ -130,9 +140,10 @@
 //! y[i,g](x; x0) = sum_j ( p[i,g,j](x) + [onehot_j(code(x0)) - p[i,g,j](x0)] ) C^v[g,j]
 //! ```
 //!
-//! The code and the stopped p are held. Everything else moves with x: q, both codebooks, and the batch's
-//! mean and sd inside p, which every token of the batch moves. Its derivatives at x0 are the gradients
-//! above. That of C^v\[g,j\] is p + onehot - p = the one-hot, and that of p is C^v\[g,j\].
+//! The code and the stopped p are held: the bracket is a constant. Everything else moves: q, both codebooks, and
+//! with them the mean and sd of the batch, which are part of p(x). The derivatives of y at x0 are those that
+//! the gradients above are made of. With respect to C^v\[g,j\] it is p + onehot - p, the one-hot. With respect to
+//! p\[i,g,j\] it is C^v\[g,j\].
 //!
 //! # Three tokens, with every term
 //!
@@ -154,23 +165,24 @@
 //!     token 0    -1.3289  -0.0071   1.3720  -0.0360  |  -0.4157  -0.0818  -0.0012   0.4987
 //! ```
 //!
-//! Token 0 chose codeword 2 in group 0. Its dp is 1.6, the largest: of all codewords this one serves worst.
-//! So its drh is positive, and descent lowers its score. Codeword 0 has dp = -1.6 and would serve best; its
-//! score rises.
+//! Token 0 chose codeword 2 in group 0. Its dp is 1.6, the largest: more of any other codeword would be better.
+//! So its drh is positive, and descent lowers its score. Codeword 0 has the smallest dp, -1.6, and its score
+//! rises most.
 //!
 //! # The entropy term
 //!
-//! With beta > 0 a term is added to the loss. It is the smaller, the larger the probability of the chosen
-//! codeword is:
+//! With beta > 0 a term is added to the loss that falls as the probability of the chosen codeword rises. It makes
+//! choices clearer: queries move away from the boundaries between two codewords.
 //!
 //! ```text
 //! R           = - beta mean over i,g of sum_j w[j] log(p[j] + 1e-10)     value: - beta mean log p[code]
 //! dp[i,g,j]  += - beta / (n D) (log(p[j] + 1e-10) + w[j] / (p[j] + 1e-10))
 //! ```
 //!
-//! Here w\[j\] stands for its value, the one-hot. The first summand comes from w, which has the gradient of
-//! p; without it this would be the gradient of the cross-entropy between the code and p. Values get nothing:
-//! C^v does not occur in R.
+//! Here w\[j\] stands for its value, the one-hot. The second summand, w / (p + 1e-10), comes from the logarithm: on
+//! its own it is the gradient of the cross-entropy between the code and p. The first, log(p + 1e-10), comes from
+//! w, which has the gradient of p. The name is from the formula: with p in w's place, sum_j p log p, it would be an
+//! entropy. Values get nothing: C^v does not occur in R.
 //!
 //! # In code
 //!

@@ -42,9 +42,8 @@
 //! # What gets a gradient
 //!
 //! [`leaf`](crate::Tape::leaf) variables do, [`constant`](crate::Tape::constant) ones do not, and an
-//! op's output does if one of its inputs does. Ops of constants alone keep no rule. Parameters are
-//! leaves in a pass bound by [`train`](crate::Tape::train) and constants in one bound by
-//! [`evaluate`](crate::Tape::evaluate).
+//! op's output does if one of its inputs does. Ops of constants alone keep no rule. Parameters are put on
+//! a tape by [`train`](crate::Tape::train), as leaves, or by [`evaluate`](crate::Tape::evaluate), as constants.
 //!
 //! A looked-up table gets a [row-sparse gradient](crate::tape::Rows): the distinct ids in the order
 //! of their first occurrence, and one row for each, the sum over its repetitions.
@@ -64,22 +63,21 @@
 //!
 //! [`backward`](crate::Tape::backward) keeps all values and gives the gradients of all variables: it
 //! can be repeated, and [printed](crate::Tape::table). A training loop calls
-//! [`value_and_grad`](crate::Tape::value_and_grad): it binds the parameters, runs the forward and the
-//! backward pass, frees values and gradients on the way, and resets the tape. Its
-//! [`Grads`](crate::Grads) are those of the parameters. They need no tape, and the reset comes before
-//! the optimiser's step, since leaves share the parameters' memory. A pass that only evaluates is
+//! [`value_and_grad`](crate::Tape::value_and_grad): it puts the parameters on the tape, runs the forward and the
+//! backward pass, frees values and gradients on the way, and empties the tape. It returns the gradients of the
+//! parameters ([`Grads`](crate::Grads)), which an optimiser takes without the tape. A pass that only evaluates is
 //! [`value`](crate::Tape::value).
 //!
-//! Both return the first error that an op reported, such as an id outside a table. Ops cannot return
-//! it themselves: they go on with NaN, and the tape tells the error at every way out until it is reset.
-//! Who makes the calls one by one asks with [`check`](crate::Tape::check).
+//! All of them return the first error of an op, such as an id outside a table. An op itself returns a variable, so
+//! that formulae can be written down; after an error it holds NaN, and the tape keeps the error until one of these
+//! calls returns it. In a pass of your own ask the tape with [`check`](crate::Tape::check).
 //!
 //! # An op of one's own
 //!
-//! [`Op`](crate::Op) shows a whole one. What to keep in mind:
+//! The documentation of [`Op`](crate::Op) has a whole example. What to keep in mind:
 //!
-//! - [`record`](crate::Tape::record) takes the outputs as computed by the caller. The rule's fields
-//!   are for what it needs *besides* inputs and outputs, which the [`Context`](crate::Context) lends.
+//! - [`record`](crate::Tape::record) takes the outputs as computed by the caller. Inputs and outputs come back to
+//!   the rule in its [`Context`](crate::Context). Its own fields are for whatever else it needs.
 //! - An output nothing depends on has [no gradient](crate::Context::output_grad): with several
 //!   outputs any of them may be missing.
 //! - [`needs`](crate::Context::needs) says whether an input needs a gradient at all, which can save a

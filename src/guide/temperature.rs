@@ -11,14 +11,14 @@
 //!
 //! # Two codewords
 //!
-//! Let rh of the best codeword be *gap* above that of the other. With dp\[0\] - dp\[1\] = 1,
+//! Let codeword 0 be the best, and its rh be *gap* above that of codeword 1. With dp\[0\] - dp\[1\] = 1,
 //!
 //! ```text
 //! drh[0] = - drh[1] = p[0] p[1] / tau          p[0] = 1 / (1 + exp(-gap / tau))
 //! ```
 //!
-//! A token *near a boundary* has two codewords that are nearly equally good, a small gap. *Far* from every
-//! boundary the gap is large:
+//! A *boundary* is where two codewords score equally, and the choice changes from one to the other. Near it the gap
+//! is small, far from it large:
 //!
 //! | tau | near, gap 0.1: p\[0\] | drh\[0\] | far, gap 4: p\[0\] | drh\[0\] |
 //! |---|---|---|---|---|
@@ -27,8 +27,8 @@
 //! | 0.5 | 0.550 | 0.495 | 0.9997 | 0.00067 |
 //! | 0.25 | 0.599 | 0.961 | 1.0000 | 0.00000045 |
 //!
-//! Halving tau from 1 to 0.5 doubles the gradient of the near token and takes 96% of the far one's. The two
-//! effects are equal at a gap of 1.06 tau: tokens with less gain, tokens with more lose.
+//! Halving tau from 1 to 0.5 doubles the gradient of the near token and takes 96% of the far one's. A token whose
+//! gap is 1.06 times the tau before halving keeps its gradient: a smaller gap gains, a larger one loses.
 //!
 //! ```
 //! let drh = |gap: f64, tau: f64| {
@@ -41,7 +41,7 @@
 //! ```
 //!
 //! On the plot of y against one coordinate of a query (see [`straight_through`](super::straight_through)) the
-//! held curve gets twice as steep where it passes a boundary, and half as wide.
+//! held curve rises at each boundary. With half the tau it rises twice as steeply, over half the distance.
 //!
 //! # Many tokens and codewords
 //!
@@ -63,8 +63,10 @@
 //!     0.01         0.967        9.3119  0.0000               88%               2.1
 //! ```
 //!
-//! At tau = 0.01 half of the tokens get nothing (the median is 0.0000), and a tenth of them has 88% of
-//! everything.
+//! The columns are the mean of the largest p, the size of a token's drh (its root mean square over tokens, and its
+//! median), the share of all drh that the tenth of the tokens with the largest has, and among how many codewords a
+//! token's drh is shared out. At tau = 0.01 half of the tokens get nothing (the median is 0.0000), and a tenth
+//! of the tokens has 88% of all gradient.
 //!
 #![doc = include_str!("pictures/temperature.svg")]
 //!
@@ -72,5 +74,5 @@
 //!
 //! Without it, doubling all scores is the same as halving tau, and the size of the scores drifts as the model
 //! trains: so does what tau means. With it the scores have variance 1, as soon as their own is well above
-//! 1e-3, and tau keeps its meaning. tau is 1 by default. [`Temperature`](crate::pq::Temperature) can also
-//! learn it, or lower it step by step.
+//! 1e-3, and tau keeps its meaning. tau is 1 by default. It can also be learnt, or lowered step by step
+//! ([`Temperature`](crate::pq::Temperature)).

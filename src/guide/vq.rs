@@ -23,11 +23,13 @@
 //! | queries q | dq = dy, straight through | none: q is stopped there | dq = 2 beta (q - C\[g,code\]) / (n D s) |
 //! | codebook C | none: C is stopped in y | dC\[g,j\] = sum over i with code j of 2 (C\[g,j\] - q\[i,g\]) / (n D s) | none: C is stopped there |
 //!
-//! Scores, mean and sd only serve to choose. No gradient flows through them.
+//! Scores, mean and sd only serve to choose. No gradient flows through them. If all groups share one codebook,
+//! dC\[j\] is this sum added over g as well.
 //!
 //! # One token in numbers
 //!
-//! The token and the codewords of [`sx`](super::sx), one codebook, scores as they are, beta = 0.25:
+//! The token and the keys of [`sx`](super::sx), which are the codebook here; scores are not normalised, and
+//! beta = 0.25:
 //!
 //! ```text
 //! q = (1.1, 0.6)     C[0] = (1, 0)     C[1] = (0, 1)     C[2] = (-1, -0.5)     target = (0.2, 0.9)
@@ -94,9 +96,9 @@
 //! # The task never moves a codeword
 //!
 //! The task moves queries, and the codebook term moves codewords after them. **A loop that forgets to add
-//! the regulariser trains the queries while the codebook stays at its random start.** It is in
-//! [`Embedded::regulariser`](crate::embedding::Embedded::regulariser); the models of
-//! [`nn`](mod@crate::nn) add it.
+//! the regulariser trains the queries while the codebook stays at its random start.** A layer returns it in
+//! [`Embedded::regulariser`](crate::embedding::Embedded::regulariser), and the models of
+//! [`nn`](mod@crate::nn) add it to their loss.
 //!
 //! # k-means inside
 //!
@@ -107,10 +109,12 @@
 //! dC[g,j] = 2 count (C[g,j] - centre) / (n D s)
 //! ```
 //!
-//! which is 0 where the codeword is the mean of its queries. Without batch normalisation every query
-//! chooses the nearest codeword, and descent on the codebook term is k-means in small steps. With it, the
-//! default, a query may choose another codeword than the nearest. The codeword still moves towards the
-//! mean of those that chose it:
+//! which is 0 in two cases: the codeword is the mean of its queries already, or no token chose it (count is 0).
+//! k-means repeats two steps: every point goes to the nearest centre, every centre to the mean of its points.
+//! Without batch normalisation this is the same, except that a step of descent takes the codeword only part of the
+//! way, sees the tokens of one batch, and the queries move meanwhile. With batch normalisation, the default, a
+//! query may choose another codeword than the nearest. The codeword still moves towards the mean of those that
+//! chose it:
 //!
 //! ```text
 //! $ cargo run --example 05_vq_by_hand
@@ -125,7 +129,7 @@
 //!     group 0     0.0000   0.0000  |   0.2000   1.0000  |   0.9000  -0.4000  |   0.6000   0.5000
 //! ```
 //!
-//! Codeword 0 of group 0 was chosen by no token, and its gradient is 0.
+//! No token chose codeword 0 of group 0. Its gradient is 0, and the mean of no queries is printed as 0.
 //!
 #![doc = include_str!("pictures/cells.svg")]
 //!

@@ -1,11 +1,12 @@
-//! The guide says what is true: outputs that it shows are those of the numbered programs, and the exercises
-//! have solutions.
+//! What is there to learn from is true: outputs on the guide's pages are those of the programs, pictures and the
+//! page to play with show the crate's own numbers, and the exercises have solutions.
 
 #[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "other tests run programs that refuse")]
 mod program;
 
 mod pictures;
+mod playground;
 
 use program::{program, stdout};
 use std::collections::BTreeMap;
