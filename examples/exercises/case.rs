@@ -43,7 +43,7 @@ pub struct Distinct {
     pub dy: [[f64; S]; D],
 }
 
-/// What is the same for the tokens of one id, and what is not.
+/// What may happen to two tokens of one id.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Situation {
     /// Nothing but dy differs between them.
@@ -67,5 +67,5 @@ pub struct Answers {
     pub batch_norm: fn(&Scores, &Scores, &[f64; K]) -> Scores,
     pub repeated_ids: fn(&[u32; N], &Rows) -> Vec<Distinct>,
     pub packing: fn(&[u32], usize) -> Vec<u8>,
-    pub sharing: fn(Situation) -> bool,
+    pub sharing: fn(Situation) -> Option<bool>,
 }

@@ -88,14 +88,23 @@ fn values(answers: &Answers) -> Result<(), String> {
     beside(&format!("dC^v, with the codes {codes:?}"), ["group", "codeword"], &expected, &found)
 }
 
-fn softmax(answers: &Answers) -> Result<(), String> {
-    let (rh, p, ..) = forward();
+/// drh of the three tokens, and the p that it goes through.
+fn softmax_rule(tau: f64) -> Result<(Scores, Scores), String> {
+    let (rh, ..) = forward();
     let tape = Tape::new();
     let rh = tape.leaf(Tensor::from(rh));
-    let soft = (rh * (1.0 / TAU)).softmax();
-    let grads = tape.backward_from(&[(soft, Tensor::from(dp()))]).map_err(|e| e.to_string())?;
-    let expected: Scores = table(&grads.dense(rh));
-    beside("drh, with tau = 0.5", ["token", "group"], &expected, &(answers.softmax)(&p, &dp(), TAU))
+    let p = (rh * (1.0 / tau)).softmax();
+    let grads = tape.backward_from(&[(p, Tensor::from(dp()))]).map_err(|e| e.to_string())?;
+    Ok((table(&grads.dense(rh)), table(&p.value())))
+}
+
+fn softmax(answers: &Answers) -> Result<(), String> {
+    for tau in [TAU, 2.0] {
+        let (expected, p) = softmax_rule(tau)?;
+        let found = (answers.softmax)(&p, &dp(), tau);
+        beside(&format!("drh, with tau = {tau}"), ["token", "group"], &expected, &found)?;
+    }
+    Ok(())
 }
 
 fn straight_through(answers: &Answers) -> Result<(), String> {
@@ -109,7 +118,7 @@ fn straight_through(answers: &Answers) -> Result<(), String> {
     let axes = ["token", "group"];
     let of = |x: &Tensor<f64>| -> Scores { table(x) };
     beside("w's value, the one-hot", axes, &of(&onehot.value()), &of(&w.value()))?;
-    beside("p's gradient, that of w", axes, &dp(), &of(&grads.dense(p)))?;
+    beside("the gradient that p gets: expected is that of w", axes, &dp(), &of(&grads.dense(p)))?;
     let none = [[[0.0; K]; D]; N];
     beside("the one-hot's gradient: none", axes, &none, &of(&grads.dense(onehot)))
 }
@@ -125,87 +134,105 @@ fn two_terms(answers: &Answers) -> Result<(), String> {
     let codes: Codes = from_fn(|i| from_fn(|g| codes[i * D + g] as usize));
     let (dq, dc) = (answers.two_terms)(&Q, &KEYS, &codes, BETA);
     let given = format!("with the codes {codes:?} and beta = {BETA}");
-    beside(&format!("dq, {given}"), ["token", "group"], &table(&grads.dense(q)), &dq)?;
-    beside(&format!("dC, {given}"), ["group", "codeword"], &table(&grads.dense(c)), &dc)
+    let of_q = beside(&format!("dq, {given}"), ["token", "group"], &table(&grads.dense(q)), &dq);
+    let of_c = beside(&format!("dC, {given}"), ["group", "codeword"], &table(&grads.dense(c)), &dc);
+    match (of_q, of_c) {
+        (Err(one), Err(other)) => Err(one + &other),
+        (one, other) => one.and(other),
+    }
 }
 
 fn batch_norm(answers: &Answers) -> Result<(), String> {
-    let (rh, p, sd, _) = forward();
+    let (rh, _, sd, _) = forward();
+    let (drh, _) = softmax_rule(TAU)?;
     let tape = Tape::new();
     let r = Tensor::from_fn([N * D, K], |at| rh.as_flattened()[at / K][at % K] * sd[at % K]);
     let r = tape.leaf(r);
-    let drh: Scores = from_fn(|i| from_fn(|g| from_fn(|j| p[i][g][j] * dp()[i][g][j])));
     let seed = Tensor::from(drh).reshape([N * D, K]);
     let normalised = r.batch_norm(BATCH_NORM_EPS).0;
     let grads = tape.backward_from(&[(normalised, seed)]).map_err(|e| e.to_string())?;
     let expected: Scores = table(&grads.dense(r));
-    beside("dr", ["token", "group"], &expected, &(answers.batch_norm)(&drh, &rh, &sd))
+    let found = (answers.batch_norm)(&drh, &rh, &sd);
+    beside("dr, from the drh of exercise 2", ["token", "group"], &expected, &found)
 }
 
 fn repeated_ids(answers: &Answers) -> Result<(), String> {
-    let ids = [7, 2, 7];
-    let tape = Tape::new();
-    let words = tape.leaf(Tensor::zeros([10, D * S]));
-    let looked_up = words.gather_rows(&ids);
-    let grads = tape.backward_from(&[(looked_up, rows(&DY))]).map_err(|e| e.to_string())?;
-    let Some(Gradient::Rows(sums)) = grads.get(words) else { unreachable!("a lookup") };
-    let count = |id| ids.iter().filter(|other| **other == id).count();
-    let found = (answers.repeated_ids)(&ids, &DY);
-    let listed: Vec<_> = found.iter().map(|known| (known.id, known.count)).collect();
-    let expected: Vec<_> = sums.ids.iter().map(|&id| (id, count(id))).collect();
-    if listed != expected {
-        return Err(format!(
-            "ids and counts of {ids:?}\n  expected {expected:?}   found {listed:?}"
-        ));
+    for ids in [[7, 2, 7], [2, 7, 7]] {
+        let tape = Tape::new();
+        let words = tape.leaf(Tensor::zeros([10, D * S]));
+        let looked_up = words.gather_rows(&ids);
+        let grads = tape.backward_from(&[(looked_up, rows(&DY))]).map_err(|e| e.to_string())?;
+        let Some(Gradient::Rows(sums)) = grads.get(words) else { unreachable!("a lookup") };
+        let count = |id| ids.iter().filter(|other| **other == id).count();
+        let found = (answers.repeated_ids)(&ids, &DY);
+        let listed: Vec<_> = found.iter().map(|known| (known.id, known.count)).collect();
+        let expected: Vec<_> = sums.ids.iter().map(|&id| (id, count(id))).collect();
+        if listed != expected {
+            return Err(format!(
+                "the distinct ids of {ids:?}, each with its count\n  expected {expected:?}   found {listed:?}\n"
+            ));
+        }
+        let found: [[[f64; S]; D]; 2] = from_fn(|u| found[u].dy);
+        let what = format!("dy[u], u = 0 and 1 being the ids {:?}", &sums.ids[..]);
+        beside(&what, ["u =", "group"], &table(&sums.rows), &found)?;
     }
-    let found: [[[f64; S]; D]; 2] = from_fn(|u| found[u].dy);
-    beside("sums of dy", ["distinct id", "group"], &table(&sums.rows), &found)
+    Ok(())
 }
 
 fn packing(answers: &Answers) -> Result<(), String> {
-    for (bits, codes) in
-        [(3, vec![5, 1, 6]), (2, vec![2, 3, 1, 0, 1, 2]), (9, vec![300, 1, 511, 17])]
-    {
-        let expected = CodeTable::pack(&codes, codes.len(), 1 << bits);
-        let found = (answers.packing)(&codes, bits);
+    let cases: [(usize, &[u32]); 6] = [
+        (3, &[5, 1, 6]),
+        (2, &[2, 3, 1, 0]),
+        (2, &[2, 3, 1, 0, 1, 2]),
+        (9, &[300, 1, 511, 17]),
+        (15, &[32_767, 21_845, 1, 29_127]),
+        (4, &[]),
+    ];
+    for (bits, codes) in cases {
+        let expected = CodeTable::pack(codes, codes.len().max(1), 1 << bits);
+        let found = (answers.packing)(codes, bits);
         if found != expected.bytes() {
-            let show = |bytes: &[u8]| bytes.iter().map(|b| format!(" {b:08b}")).collect::<String>();
+            let show = |bytes: &[u8]| match bytes {
+                [] => " (nothing)".to_string(),
+                _ => bytes.iter().map(|b| format!(" {b:08b}")).collect(),
+            };
             let (expected, found) = (show(expected.bytes()), show(&found));
             return Err(format!(
                 "{codes:?} in {bits} bits, byte by byte, the lowest bit on the right\n  \
-                 expected{expected}\n  found   {found}"
+                 expected{expected}\n  found   {found}\n"
             ));
         }
     }
     Ok(())
 }
 
-/// Two tokens of one id in the first group: their gradients apart, and as one with the sum of dy.
-fn apart_and_shared(situation: Situation) -> [Vec<f64>; 2] {
-    let [mut queries, mut draws, mut kept] = [[Q[0][0]; 2], [[0.1, 0.0]; 2], [[1.0, 1.0]; 2]];
+/// Gradients of keys and values of the first group, of two tokens with one id: of the two apart, and of one
+/// token with the sum of their dy.
+fn apart_and_shared(situation: Situation) -> [[[[f64; S]; K]; 2]; 2] {
+    let [mut queries, mut kept] = [[Q[0][0]; 2], [[1.0, 1.0]; 2]];
+    let mut draws = [0.1; 2];
     match situation {
         Situation::Plain => {}
-        Situation::CodesAreSampled => draws[1] = [0.9, 0.0],
+        Situation::CodesAreSampled => draws[1] = 0.9,
         Situation::QueriesAreDropped => (queries[0][0], queries[1][1]) = (0.0, 0.0),
         Situation::RowsAreDropped => kept = [[0.0, 2.0], [2.0, 0.0]],
         Situation::QueriesFromContext => queries[1] = Q[1][0],
     }
     let sampled = situation == Situation::CodesAreSampled;
-    let of = |tokens: usize, dy: &[[f64; S]]| {
-        let tape = Tape::new();
-        let draws = Tensor::from_fn([tokens, 1], |i| draws[i][0]);
-        let q = tape.leaf(Tensor::from_fn([tokens, S], |at| queries[at / S][at % S]));
+    let of = |dy: &[[f64; S]]| {
+        let (n, tape) = (dy.len(), Tape::new());
+        let draws = Tensor::from_fn([n, 1], |i| draws[i]);
+        let q = tape.leaf(Tensor::from_fn([n, S], |at| queries[at / S][at % S]));
         let [keys, values] = [KEYS[0], VALUES[0]].map(|book| tape.leaf(Tensor::from([book])));
         let options = Options { draws: sampled.then_some(&draws), ..Options::default() };
         let config = DpqConfig::sx(1, K);
         let sx = composed::sx_with(&config, Normalization::Off, q, keys, values, options);
-        let dy = Tensor::from_fn([tokens, S], |at| dy[at / S][at % S]);
+        let dy = Tensor::from_fn([n, S], |at| dy[at / S][at % S]);
         let grads = tape.backward_from(&[(sx.rows, dy)]).expect("no op of it fails");
-        [keys, values].iter().flat_map(|&x| grads.dense(x).data().to_vec()).collect::<Vec<f64>>()
+        [keys, values].map(|book| table::<1, K, S>(&grads.dense(book))[0])
     };
     let dy: [[f64; S]; 2] = from_fn(|i| from_fn(|t| DY[i][0][t] * kept[i][t]));
-    let sum = from_fn(|t| dy[0][t] + dy[1][t]);
-    [of(2, &dy), of(1, &[sum])]
+    [of(&dy), of(&[from_fn(|t| dy[0][t] + dy[1][t])])]
 }
 
 fn sharing(answers: &Answers) -> Result<(), String> {
@@ -218,17 +245,16 @@ fn sharing(answers: &Answers) -> Result<(), String> {
     ];
     for situation in situations {
         let [apart, shared] = apart_and_shared(situation);
-        let equal = apart.iter().zip(&shared).all(|(a, s)| (a - s).abs() < 1e-12);
-        let found = (answers.sharing)(situation);
-        if found != equal {
-            let show = |x: &[f64]| x.iter().map(|x| format!("{x:8.4}")).collect::<String>();
-            return Err(format!(
-                "{situation:?}: may the work be shared?\n  expected {equal}   found {found}\n  \
-                 dC^k and dC^v of the first group, two tokens apart:\n{}\n  \
-                 and as one with the sum of their dy:\n{}",
-                show(&apart),
-                show(&shared)
-            ));
+        let what =
+            format!("{situation:?}: dC^k (0) and dC^v (1), of two tokens apart, and found as one");
+        let equal = beside(&what, ["book", "codeword"], &apart, &shared);
+        match (answers.sharing)(situation) {
+            None => return Err(format!("{situation:?}: no answer yet\n")),
+            Some(answer) if answer == equal.is_ok() => {}
+            Some(_) => {
+                let same = format!("{situation:?}: gradients as one are exactly those apart\n");
+                return Err(equal.err().unwrap_or(same));
+            }
         }
     }
     Ok(())

@@ -7,12 +7,15 @@
 //! dr[i,g,j] = ( drh[i,g,j] - ? - ? ) / sd[j]
 //! ```
 //!
-//! Hint: two means over all i and g, for every j. One goes through mean[j], the other through var[j]. The
-//! first makes the sum of dr over all i and g zero; the second is multiplied by rh.
+//! Hint: both are made of means over all i and g, one mean for every j. The first lets dr sum to 0 over i and g;
+//! the second is rh times a mean. `04_sx_by_hand` prints the three terms one by one.
+
+#![allow(unused_imports)] // until it is solved
 
 use super::unsolved;
-use crate::case::{K, Scores};
+use crate::case::{D, K, N, Scores};
 
+/// `drh[i][g][j]`, `rh[i][g][j]`, `sd[j]`.
 pub fn dr(drh: &Scores, rh: &Scores, sd: &[f64; K]) -> Scores {
     unsolved((drh, rh, sd))
 }

@@ -2,11 +2,11 @@
 
 use crate::case::Situation;
 
-pub fn may_share(situation: Situation) -> bool {
+pub fn may_share(situation: Situation) -> Option<bool> {
     match situation {
-        Situation::Plain | Situation::RowsAreDropped => true,
+        Situation::Plain | Situation::RowsAreDropped => Some(true),
         Situation::CodesAreSampled
         | Situation::QueriesAreDropped
-        | Situation::QueriesFromContext => false,
+        | Situation::QueriesFromContext => Some(false),
     }
 }
