@@ -50,10 +50,7 @@ impl Jacobians<'_> {
             }
         }
         let each_is = |factors: [f64; 2]| {
-            self.alike(pairs().map(|(a, n)| {
-                let [one, other] = factors.map(|factor| factor * n);
-                (a, if (a - one).abs() < (a - other).abs() { one } else { other })
-            }))
+            pairs().all(|(a, n)| factors.iter().any(|factor| self.is_close(a, factor * n)))
         };
         let patterns = [
             (
@@ -103,10 +100,15 @@ impl Jacobians<'_> {
         })
     }
 
-    /// Whether the pairs are equal, but for differences that are small beside the largest entry.
+    /// Whether the pairs are equal.
     fn alike(&self, pairs: impl Iterator<Item = (f64, f64)>) -> bool {
-        let size = self.numeric.iter().fold(0.0, |m: f64, n| m.max(n.abs()));
         let mut pairs = pairs.peekable();
-        pairs.peek().is_some() && pairs.all(|(a, b)| (a - b).abs() <= ALIKE * size)
+        pairs.peek().is_some() && pairs.all(|(a, b)| self.is_close(a, b))
+    }
+
+    /// Whether two entries are equal, but for a difference that is small beside the largest entry.
+    fn is_close(&self, a: f64, b: f64) -> bool {
+        let size = self.numeric.iter().fold(0.0, |m: f64, n| m.max(n.abs()));
+        (a - b).abs() <= ALIKE * size
     }
 }
