@@ -63,7 +63,7 @@ fn main() -> dpq::Result<()> {
 
     println!("\n  through p: w's gradient is p's, so every codeword gets some");
     let dp = table::<N, D, K>(|i, g, j| sum(S, |t| dy[i][g][t] * VALUES[g][j][t]));
-    show("softmax               dp = < dy[i,g], C^v[g,j] >", "token", &dp);
+    show("gradient of p         dp = < dy[i,g], C^v[g,j] >", "token", &dp);
     let expected = |i: usize, g: usize| sum(K, |j| p[i][g][j] * dp[i][g][j]);
     let drh = table::<N, D, K>(|i, g, j| p[i][g][j] * (dp[i][g][j] - expected(i, g)) / TAU);
     show("normalised scores     drh = p (dp - sum_j p dp) / tau: sums to 0 over j", "token", &drh);

@@ -28,7 +28,8 @@
 //!
 //! Adding one number to all scores of a codeword changes nothing in rh, so the sum of dr over all i and g must be
 //! 0. The second term sees to that (rh itself sums to 0, so the third does not disturb it). Multiplying all scores
-//! of a codeword by one number changes almost nothing, only through the 1e-3; the third term takes that part out.
+//! of a codeword by one number changes almost nothing in rh; the third term takes out the part of drh that would
+//! do so. (Almost, because of the 1e-3.)
 //! In evaluation the statistics are constants, and dr = drh / sd.
 //!
 //! `04_sx_by_hand` prints the three terms one after the other. For token 0 and codeword 0 of group 0 they
@@ -48,8 +49,8 @@
 //!
 //! # What it does for codewords
 //!
-//! **A common part.** Add the same vector a to all queries. All dot products of codeword j then change
-//! by < a, C^k\[j\] >. Without normalisation the codeword with the largest change can win for every
+//! **A common part.** Add the same vector a to all queries. In SX all scores of codeword j then change
+//! by the dot product < a, C^k\[j\] >. Without normalisation the codeword with the largest change can win for every
 //! token. All tokens then have one code, and the values of the other codewords get no gradient: they are
 //! *dead*. Subtracting the mean removes the change:
 //!
@@ -71,9 +72,10 @@
 //! assert_eq!(distinct(codes(10.0, Normalization::Off)), 1);
 //! ```
 //!
-//! Since the mean is over all groups too, it removes the average of what the groups' scores change by. With one
-//! group that is the whole change. It is also if all groups share one codebook and have the same part a in common.
-//! In other cases each group keeps the difference between its own change and the average.
+//! The mean is over all groups, so what is subtracted is the average change of all groups. That is the whole change
+//! of a group if there is only one, or if all share one codebook and have the same a. Otherwise the difference
+//! between its change and the average remains. In VQ a common part changes distances by 2 < a, C\[j\] - q > - < a, a >,
+//! in which q differs from token to token: some of the change remains there, too.
 //!
 //! **A size.** At the start raw scores are some thousandths. Their softmax is almost uniform, and queries
 //! hardly learn. Normalised scores have the variance var / (var + 1e-3):
@@ -93,8 +95,8 @@
 //!
 //! Evaluation must not depend on the batch, so a layer keeps running averages. They start at mean 0 and
 //! variance 1 and move [1%](crate::pq::BATCH_NORM_RATE) of the way to the batch's statistics at every
-//! step. Of the start 0.99^steps is left: 37% after 100 steps, 0.004% after 1,000. In the first hundreds
-//! of steps evaluation therefore scales the scores differently from training, and some words get other codes.
+//! step. Of the start 0.99^steps is left: 37% after 100 steps, 0.004% after 1,000. In the first few
+//! hundred steps evaluation therefore scales the scores differently from training, and some words get other codes.
 //!
 //! # Codewords in use, with and without
 //!
@@ -112,8 +114,8 @@
 //!
 #![doc = include_str!("pictures/run.svg")]
 //!
-//! The numbers are pairs in use after 0 to 1,500 steps, and the loss at the end. All four groups share one
-//! codebook, and the common part is the same in each. With it, raw scores use 14 of the 128 pairs. With normalised
+//! The models are SX. The numbers are pairs in use after 0 to 1,500 steps, and the loss at the end. All four
+//! groups share one codebook, and the common part is the same in each. With it, raw scores use 14 of the 128 pairs. With normalised
 //! scores the common part makes no difference: the last line is the second. That fewer pairs are in use at step
 //! 100 (36 of 74) is the price of scores with variance 1: queries learn at once, and move to few codewords
 //! before they spread.

@@ -45,7 +45,7 @@
 //! | four codes to a part of 25 columns | 48 of 6 bits | 0.228 | 30.1 |
 //!
 //! - **Codewords in 8 bits** cost these tables nothing that can be measured, and leave their bytes to codes:
-//!   with few rows the codebooks are a fifth of a compact table in 32 bits. Where numbers differ by little
+//!   where rows are few, codebooks in 32 bits are a third to half of a compact table. Where numbers differ by little
 //!   beside their size, as around a large mean, `--precise` keeps 32 bits.
 //! - **Several codes to a part** are the largest gain: a part of 25 columns has 64^4 values and not 256.
 //!   Codes have to be searched then: with `Compression`'s beam at 1 the last line is 0.249, at 32 0.226.

@@ -98,15 +98,15 @@
 //! ```
 //!
 //! [`strategies`](crate::strategies) also has tensors within bounds, away from kinks and without ties.
-//! They are *made* so, nothing is drawn and thrown away. Inside of `proptest!` it is
+//! They are *made* so, nothing is drawn and thrown away. Inside `proptest!` it is
 //! `agrees(gradcheck(..))?`. A failure shrinks to the smallest shape that fails and prints a program that repeats it.
 //!
 //! # A whole model
 //!
 //! [`symmetry_params`](crate::Gradcheck::symmetry_params) asks whether v' H w = w' H v, with H the
 //! Hessian of the loss: true of the gradients of any smooth function. It takes 16 products with H,
-//! however many parameters there are, and no forward value: it finds gradients that belong together
-//! badly. It cannot find a factor that all of them share, and it rejects straight-through estimators,
+//! however many parameters there are, and no forward value: it finds gradients that do not belong
+//! together. It cannot find a factor that all of them share, and it rejects straight-through estimators,
 //! so it comes beside the other check, not in its place.
 //!
 //! # What each checker finds

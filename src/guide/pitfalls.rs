@@ -37,7 +37,7 @@
 //! ```
 //!
 //! The checker counts [`NOISE`](crate::gradcheck::NOISE) roundings of max|f|, over h, into every error
-//! bar. Large numbers *inside* of f, which cancel before its value is seen, are looked for where an
+//! bar. Large numbers *inside* f, which cancel before its value is seen, are looked for where an
 //! estimate does not settle: what f moves by at steps so small that it should not bend is rounding, and
 //! is counted too. A derivative whose bar is wider than the tolerance allows is *not observed*, and a
 //! check in which more than 1% are not observed is not ok. Check the op, not the op plus a large number;
@@ -79,14 +79,14 @@
 //! ```
 //!
 //! If a kink lies off the point but within the step, the error bar is wide, and the step is made
-//! smaller until it fits beside the kink. Generated inputs can keep away from the start: see
+//! smaller until it fits beside the kink. Inputs can be generated that keep away from kinks: see
 //! [`gradient_checking`](super::gradient_checking).
 //!
 //! # Choices and ties
 //!
-//! A choice makes the value *jump*, and a difference across a jump is jump / h: 10,000 times too
-//! large, or exactly 0 if it misses it. Choices go through [`freeze`](crate::Tape::freeze) and are held
-//! at the base point, so that even a tie, where the least perturbation decides, can be checked:
+//! A choice makes the value *jump*. A difference across a jump is the jump over 2h, 2,500 times the jump at the
+//! checker's first step, and one beside it is exactly 0. Choices go through [`freeze`](crate::Tape::freeze) and are
+//! held at the base point, so that even a tie, which the least perturbation would decide, can be checked:
 //!
 //! ```
 //! use dpq::ops::one_hot;

@@ -56,7 +56,7 @@
 //! In one group of SX, for one word:
 //!
 //! ```text
-//! r[j]   = < q, C^k[j] >           how well key j fits the query q
+//! r[j]   = < q, C^k[j] >           the dot product: how well key j fits the query q
 //! code   = argmax_j r[j]
 //! y      = C^v[code]               what the model sees
 //! ```

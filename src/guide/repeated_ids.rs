@@ -14,13 +14,17 @@
 //! drh[u,g,j]     = p[j] (dp[j] - sum_j' p[j'] dp[j']) / tau      with dp[j] = < dy[u,g], C^v[g,j] >
 //! ```
 //!
-//! What does *not* come from dy is there once for each token, so it is multiplied by count\[u\], the number
-//! of tokens of id u. That is so for the regulariser's gradients, and for the batch's statistics: mean\[j\] and
-//! var\[j\] count each row as often as it occurs, and so do the two terms that come back through them:
+//! What does *not* come from dy is the same for each token of an id. It has to be added as often as there are tokens,
+//! so it is multiplied by count\[u\], the number of tokens of id u. That is so for the gradients of the regulariser,
+//! for the batch's statistics, and for the two terms that come back through them:
 //!
 //! ```text
+//! mean[j]        = sum over u,g of count[u] r[u,g,j] / (n D)              var[j] likewise
+//! dp[u,g,j]     += count[u] · the entropy term's, if beta > 0
 //! dr[u,g,j]      = (drh[u,g,j] - count[u] (mean(drh) + rh[u,g,j] mean(drh rh))) / sd[j]
-//! mean(drh)      = sum over u,g of drh[u,g,j] / (n D)             drh holds all its tokens already
+//! mean(drh)      = sum over u,g of drh[u,g,j] / (n D)                     drh holds all its tokens already,
+//! mean(drh rh)   = sum over u,g of drh[u,g,j] rh[u,g,j] / (n D)           so no count here
+//! VQ: dC[g,j]    = sum over u with code j of count[u] 2 (C[g,j] - q[u,g]) / (n D s)
 //! ```
 //!
 //! Leave a count out, and the gradient is right for ids that occur once and wrong for the others. A test whose ids

@@ -1,4 +1,4 @@
-//! Where the speed comes from: five ideas, each switched off in turn.
+//! Where the speed comes from: five ideas, and what a step costs without each.
 //!
 //! A layer of n tokens with D groups of width s and K codewords has n D K scores. A program that follows
 //! the formulae computes, stores and reads several arrays of that size, and a gradient as large as the
@@ -13,7 +13,7 @@
 //! | statistics in closed form | 4.9 times as long (SX), 9.0 times (VQ) |
 //! | gradients of rows only | 1.2 times as long with 10,000 rows, 2.5 times with 100,000 |
 //!
-//! Measured on one Zen 4 core with AVX-512: forward and backward of SX, n 2048, d 512, D 64, K 32,
+//! Measured on one Zen 4 core with AVX-512: forward and backward of SX, n 2,048, d 512, D 64, K 32,
 //! V 32,000, with batch normalisation; ids by Zipf's law in the first row and all distinct in the
 //! others; least times of two runs of five samples, with and without in turn; 9.0 ms with everything
 //! (VQ 3.1) for distinct ids. `cargo bench --bench dpq -- --only "C sx"` and
@@ -25,14 +25,14 @@
 //!
 //! Everything but sums of dy is done once for each distinct id u, and terms that are the same for every
 //! token are multiplied by count\[u\]: [`repeated_ids`](super::repeated_ids) says why that is exact, and
-//! when it may not be done. The gain depends on how much a text repeats: of 2048 ids drawn by Zipf's law
+//! when it may not be done. The gain depends on how much a text repeats: of 2,048 ids drawn by Zipf's law
 //! about 1050 are distinct. For the figure without this idea each position was an id of its own.
 //!
 //! # Tiles
 //!
 //! Scores are computed for one group and 16 tokens at a time (in `f32`; a vector of 512 bits has 16
 //! lanes, one for each token). These K x 16 scores stay in the first-level cache until they are used.
-//! The backward pass computes them again, which is a fifth of its products. For the figure without
+//! The backward pass computes them again, which is a quarter of its products. For the figure without
 //! tiles the exponentials of the softmax and drh were stored as a whole, n x D x K elements each.
 //!
 //! With one token in each lane, sums and maxima over codewords are sums and maxima of vectors, and no

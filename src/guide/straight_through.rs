@@ -37,9 +37,9 @@
 #![doc = include_str!("pictures/staircase.svg")]
 //!
 //! So an estimator can be checked by differences like any other op, if the differences are those of the held
-//! function. [`gradcheck`](mod@crate::gradcheck) does that. It evaluates the base point once and records what
-//! goes through [`Tape::freeze`](crate::Tape::freeze), which is every stop and every argmax. Evaluations
-//! beside the point get the recorded values back.
+//! function. [`gradcheck`](mod@crate::gradcheck) does that. It evaluates the base point once and records the values
+//! that go through [`Tape::freeze`](crate::Tape::freeze): every stop and every argmax. Evaluations beside the
+//! point get the recorded values back.
 //!
 //! ```
 //! use dpq::{Tape, Tensor, Var, gradcheck};
@@ -78,7 +78,7 @@
 //! - in VQ, while the codeword is near the query. The regulariser sees to that.
 //!
 //! In the sign above the two are far apart at x0: the tanh is 0.29 where the sign is 1. If the loss falls as
-//! the sign grows, the gradient says that x should grow, although the sign is 1 already and cannot.
+//! the sign grows, the gradient asks for a larger x, although the sign is 1 already and cannot grow.
 //!
 //! # The value has hard's own bits
 //!
@@ -92,7 +92,7 @@
 //! assert!(differ > 100, "{differ} of 999");
 //! ```
 //!
-//! In PyTorch the sum is what one writes, and its rounding error is of the size of soft's last bit.
+//! In PyTorch the sum is what one writes; the error is of the size of the last bit of the larger of the two.
 //!
 //! # In a fused op
 //!

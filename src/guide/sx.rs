@@ -43,14 +43,17 @@
 //! dtau = - sum over i,g,j of drh rh / tau.
 //!
 //! dp\[j\] says how fast the loss rises if a little of value j is *added* to y. The bracket compares it with the
-//! average under p. Where it is positive, more of codeword j is worse than more of the average; drh is positive
-//! too, and descent, which goes against the gradient, lowers rh\[j\]. Where it is negative rh\[j\] rises. The sum
-//! of drh over j is 0, since p sums to 1: sum_j p\[j\] dp\[j\] less its own value. What some codewords gain, others
-//! lose.
+//! average under p. Where it is positive, more of codeword j is worse than more of the average, and drh is positive
+//! too: the loss would fall if rh\[j\] fell. Where it is negative the loss would fall if rh\[j\] rose. The sum of
+//! drh over j is 0, since p sums to 1: it is sum_j p\[j\] dp\[j\] less the same sum.
 //!
-//! Two things are left out of this picture. dp is a slope, taken at the present y: how good the row of codeword j
-//! would be as a whole it does not know. And it is dr, not drh, that reaches queries and keys. The batch's mean and
-//! variance move with the scores, so dr can be of the other sign where drh is small.
+//! Three things are left out of this picture:
+//!
+//! - dp is a slope, taken at the present y. It does not know how good the row of codeword j would be as a whole.
+//! - dr reaches queries and keys, not drh. The batch's mean and variance move with the scores, so dr can have the
+//!   other sign where drh is small.
+//! - Scores are no parameters. A step changes the query, which moves the scores of all keys at once, and keys, which
+//!   other tokens are compared with too.
 //!
 //! | gradient of | from the task | from the entropy term (below) |
 //! |---|---|---|
@@ -90,8 +93,8 @@
 //!
 //! Descent takes the query away from key 0 and towards key 1, whose value (0, 1) is nearer to the target. With
 //! q less 0.5 dq, (0.77, 0.93), key 1 has the larger score, and the code has changed. Codeword 2 has a dp below
-//! the average, so its score rises too, but hardly: its p is small. As a row it would be the worst of the three,
-//! with a loss of 2.525 beside 0.725 and 0.025. That is what a slope does not see.
+//! the average as well, but its p is so small that it hardly takes part in dq. As a row it would be the worst of
+//! the three, with a loss of 2.525 beside 0.725 and 0.025. That is what a slope does not see.
 //!
 //! ```
 //! use dpq::pq::{BATCH_NORM_EPS, Normalization, composed};
@@ -134,7 +137,7 @@
 //!
 //! # The function that the gradient differentiates
 //!
-//! Held at x0, which stands for all of q, C^k and C^v, the row is
+//! Held at x0, which stands for all of q, C^k and C^v (and tau, if it learns), the row is
 //!
 //! ```text
 //! y[i,g](x; x0) = sum_j ( p[i,g,j](x) + [onehot_j(code(x0)) - p[i,g,j](x0)] ) C^v[g,j]
@@ -159,15 +162,14 @@
 //!     token 0     0.3210   0.0053   0.6070   0.0666  |   0.1930   0.0277   0.0078   0.7715
 //! choice                w = onehot(argmax_j rh)  [+ p - stop(p) = 0]
 //!     token 0     0.0000   0.0000   1.0000   0.0000  |   0.0000   0.0000   0.0000   1.0000
-//! softmax               dp = < dy[i,g], C^v[g,j] >
+//! gradient of p         dp = < dy[i,g], C^v[g,j] >
 //!     token 0    -1.6000  -0.2000   1.6000   0.2000  |  -0.5000  -0.9000   0.5000   0.9000
 //! normalised scores     drh = p (dp - sum_j p dp) / tau: sums to 0 over j
 //!     token 0    -1.3289  -0.0071   1.3720  -0.0360  |  -0.4157  -0.0818  -0.0012   0.4987
 //! ```
 //!
 //! Token 0 chose codeword 2 in group 0. Its dp is 1.6, the largest: more of any other codeword would be better.
-//! So its drh is positive, and descent lowers its score. Codeword 0 has the smallest dp, -1.6, and its score
-//! rises most.
+//! So its drh is positive. Codeword 0 has the smallest dp, -1.6, and its drh is as far below 0.
 //!
 //! # The entropy term
 //!
@@ -181,8 +183,8 @@
 //!
 //! Here w\[j\] stands for its value, the one-hot. The second summand, w / (p + 1e-10), comes from the logarithm: on
 //! its own it is the gradient of the cross-entropy between the code and p. The first, log(p + 1e-10), comes from
-//! w, which has the gradient of p. The name is from the formula: with p in w's place, sum_j p log p, it would be an
-//! entropy. Values get nothing: C^v does not occur in R.
+//! w, which has the gradient of p. The name is from the formula: with p in w's place, - sum_j p log p would be an
+//! entropy. This is added to dp before drh is computed. Values get nothing: C^v does not occur in R.
 //!
 //! # In code
 //!

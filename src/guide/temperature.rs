@@ -27,8 +27,9 @@
 //! | 0.5 | 0.550 | 0.495 | 0.9997 | 0.00067 |
 //! | 0.25 | 0.599 | 0.961 | 1.0000 | 0.00000045 |
 //!
-//! Halving tau from 1 to 0.5 doubles the gradient of the near token and takes 96% of the far one's. A token whose
-//! gap is 1.06 times the tau before halving keeps its gradient: a smaller gap gains, a larger one loses.
+//! Halving tau from 1 to 0.5 doubles the gradient of the near token and takes 96% of the far one's. At a gap of
+//! 1.06, where tau was 1, it does not change. (In general, at 1.06 times the larger tau.) Tokens with a smaller gap
+//! get a larger gradient than before, those with a larger gap a smaller one.
 //!
 //! ```
 //! let drh = |gap: f64, tau: f64| {
@@ -63,9 +64,14 @@
 //!     0.01         0.967        9.3119  0.0000               88%               2.1
 //! ```
 //!
-//! The columns are the mean of the largest p, the size of a token's drh (its root mean square over tokens, and its
-//! median), the share of all drh that the tenth of the tokens with the largest has, and among how many codewords a
-//! token's drh is shared out. At tau = 0.01 half of the tokens get nothing (the median is 0.0000), and a tenth
+//! The columns are
+//!
+//! - the largest p of a token, averaged;
+//! - the size of a token's drh, ||drh||: its root mean square over all tokens, and its median;
+//! - of the sum of these sizes, the share of that tenth of the tokens which has the largest;
+//! - among how many codewords a token's drh is shared out: (sum_j |drh\[j\]|)^2 / sum_j drh\[j\]^2, averaged.
+//!
+//! At tau = 0.01 half of the tokens get nothing (the median is 0.0000), and a tenth
 //! of the tokens has 88% of all gradient.
 //!
 #![doc = include_str!("pictures/temperature.svg")]
