@@ -70,6 +70,13 @@ pub enum Error {
         /// What went wrong.
         source: Box<Error>,
     },
+    /// Another rank of those that train together is not there any more, or does something else.
+    Rank {
+        /// Which.
+        rank: usize,
+        /// What it has done.
+        what: String,
+    },
     /// A number is infinite or NaN where it must be finite.
     NotFinite {
         /// Which number: the tensor and what it is for.
@@ -113,6 +120,7 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
+            Error::Rank { rank, what } => write!(f, "rank {rank} {what}"),
             Error::NotFinite { what, value } => {
                 write!(f, "{what} is {value}: expected a finite number")
             }

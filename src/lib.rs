@@ -43,24 +43,25 @@
 //! 3. [`rng`]: named random streams
 //! 4. [`tensor`]: shapes, buffers, tensors
 //! 5. [`parallel`]: work cut into pieces over threads
-//! 6. `kernels`: loops over slices and register tiles
-//! 7. `gemm`: matrix products on slices
-//! 8. [`init`]: start values of parameters
-//! 9. [`io`]: files, written whole or not at all
-//! 10. [`params`]: named tensors outside the tape
-//! 11. [`tape`]: the list of what was computed, and the backward pass over it
-//! 12. [`mod@gradcheck`]: the gradient checker
-//! 13. `strategies` (feature `proptest`): generated inputs for property-based tests
-//! 14. [`ops`]: operations, each rule beside its forward formula
-//! 15. [`embedding`]: the trait, the full table, and two simpler ways to make it small
-//! 16. [`mod@pq`]: differentiable product quantization
-//! 17. [`data`]: vocabularies, corpora, batches, a built-in language
-//! 18. [`nn`]: linear and LSTM layers, language model, classifier, translator
-//! 19. [`optim`]: gradient descent and schedules
-//! 20. [`reconstruct`]: codes learnt from a finished table
-//! 21. `train` (feature `io`): a training loop with checkpoints, for models of one's own
-//! 22. `precision` (feature `proptest`): the same training in `f32` and in `f64`
-//! 23. [`guide`]: the course in prose, beside the numbered programs in `examples/`
+//! 6. [`communicator`]: ranks that train one model together
+//! 7. `kernels`: loops over slices and register tiles
+//! 8. `gemm`: matrix products on slices
+//! 9. [`init`]: start values of parameters
+//! 10. [`io`]: files, written whole or not at all
+//! 11. [`params`]: named tensors outside the tape
+//! 12. [`tape`]: the list of what was computed, and the backward pass over it
+//! 13. [`mod@gradcheck`]: the gradient checker
+//! 14. `strategies` (feature `proptest`): generated inputs for property-based tests
+//! 15. [`ops`]: operations, each rule beside its forward formula
+//! 16. [`embedding`]: the trait, the full table, and two simpler ways to make it small
+//! 17. [`mod@pq`]: differentiable product quantization
+//! 18. [`data`]: vocabularies, corpora, batches, a built-in language
+//! 19. [`nn`]: linear and LSTM layers, language model, classifier, translator
+//! 20. [`optim`]: gradient descent and schedules
+//! 21. [`reconstruct`]: codes learnt from a finished table
+//! 22. `train` (feature `io`): a training loop with checkpoints, for models of one's own
+//! 23. `precision` (feature `proptest`): the same training in `f32` and in `f64`
+//! 24. [`guide`]: the course in prose, beside the numbered programs in `examples/`
 //!
 //! # A walk: ids to codes, and the gradient back
 //!
@@ -112,6 +113,7 @@ pub mod real;
 pub mod rng;
 pub mod tensor;
 pub mod parallel;
+pub mod communicator;
 mod kernels;
 mod gemm;
 pub mod init;

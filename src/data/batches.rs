@@ -1,6 +1,7 @@
 //! Windows of parallel streams, for training a recurrent network.
 
 use crate::error::{Error, Result};
+use std::ops::Range;
 
 /// A token sequence as `batch` parallel streams, cut into windows of `steps` tokens.
 ///
@@ -40,6 +41,26 @@ pub struct Window {
     pub steps: usize,
     /// The number of streams.
     pub batch: usize,
+}
+
+impl Window {
+    /// Some of the streams.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    #[track_caller]
+    pub fn streams(&self, streams: Range<usize>) -> Window {
+        assert!(
+            streams.end <= self.batch,
+            "streams {streams:?} of a window of {} streams",
+            self.batch
+        );
+        let of = |ids: &[u32]| {
+            ids.chunks_exact(self.batch).flat_map(|step| &step[streams.clone()]).copied().collect()
+        };
+        let (inputs, targets) = (of(&self.inputs), of(&self.targets));
+        Window { inputs, targets, steps: self.steps, batch: streams.len() }
+    }
 }
 
 impl Batches {

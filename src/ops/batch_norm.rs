@@ -1,7 +1,7 @@
 //! Batch normalisation over rows, without scale and offset.
 
 use crate::real::Real;
-use crate::tape::{Context, Op, Var};
+use crate::tape::{Context, Op, Ranks, Var};
 use crate::tensor::Tensor;
 
 /// Mean and biased variance of every column.
@@ -32,14 +32,28 @@ impl<T: Real> BatchStatistics<T> {
     }
 }
 
-/// For every column j the mean over rows i of f(i, j), in double precision; of equal values exactly
-/// that value, since what is added up is how far they are from the first.
-fn column_means(rows: usize, columns: usize, f: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+/// For every column j the mean over rows i, of all ranks, of f(i, j), in double precision; alone, of equal
+/// values exactly that value, since what is added up is how far they are from the first.
+fn column_means(
+    ranks: &Ranks,
+    rows: usize,
+    columns: usize,
+    f: impl Fn(usize, usize) -> f64,
+) -> Vec<f64> {
     let mut sums = vec![0.0; columns];
     for i in 1..rows {
         sums.iter_mut().enumerate().for_each(|(j, sum)| *sum += f(i, j) - f(0, j));
     }
-    sums.iter().enumerate().map(|(j, sum)| f(0, j) + sum / rows as f64).collect()
+    let mean = |(j, sum): (usize, &f64)| f(0, j) + sum / rows as f64;
+    let mut means: Vec<f64> = sums.iter().enumerate().map(mean).collect();
+    if ranks.are_several() {
+        means.iter_mut().for_each(|mean| *mean *= rows as f64);
+        means.push(rows as f64);
+        ranks.sum(&mut means);
+        let total = means.pop().expect("the number of rows");
+        means.iter_mut().for_each(|mean| *mean /= total);
+    }
+    means
 }
 
 #[track_caller]
@@ -60,8 +74,9 @@ impl<'t, T: Real> Var<'t, T> {
         let (rows, columns) = x.shape().as_matrix();
         assert!(rows * columns > 0, "batch_norm of nothing: shape {:?}", x.shape());
         let at = |i: usize, j: usize| x.data()[i * columns + j].to_f64();
-        let mean = column_means(rows, columns, at);
-        let var = column_means(rows, columns, |i, j| (at(i, j) - mean[j]).powi(2));
+        let ranks = self.tape().ranks();
+        let mean = column_means(ranks, rows, columns, at);
+        let var = column_means(ranks, rows, columns, |i, j| (at(i, j) - mean[j]).powi(2));
         let tensor = |values: &[f64]| Tensor::from_fn([columns], |j| T::from_f64(values[j]));
         let statistics = BatchStatistics { mean: tensor(&mean), var: tensor(&var), eps };
         let mut y = self.tape().uninit(x.shape());
@@ -81,9 +96,10 @@ impl<T: Real> Op<T> for BatchNorm<T> {
         let y = ctx.output(0);
         let (rows, columns) = y.shape().as_matrix();
         let dy_at = |i: usize, j: usize| dy.data()[i * columns + j].to_f64();
-        let mean_dy = column_means(rows, columns, dy_at);
-        let mean_dy_y =
-            column_means(rows, columns, |i, j| dy_at(i, j) * y.data()[i * columns + j].to_f64());
+        let mean_dy = column_means(ctx.ranks(), rows, columns, dy_at);
+        let mean_dy_y = column_means(ctx.ranks(), rows, columns, |i, j| {
+            dy_at(i, j) * y.data()[i * columns + j].to_f64()
+        });
         let reciprocals = self.statistics.reciprocals();
         let mut dx = ctx.uninit(y.shape());
         for (i, dx) in dx.data_mut().chunks_exact_mut(columns).enumerate() {

@@ -32,14 +32,22 @@ impl<'t, T: Real> Var<'t, T> {
         let (tape, x) = (self.tape(), self.value());
         let mask = tape.freeze("dropout", &x.shape(), || {
             let mut rng = tape.noise(purpose);
+            let start = rng.get_word_pos();
             let (limit, kept) = ((keep * 2_f64.powi(32)) as u64, T::from_f64(1.0 / keep));
             let mut mask = tape.uninit(x.shape());
             let mut bytes = [0; 1024];
-            for mask in mask.data_mut().chunks_mut(bytes.len() / 4) {
-                let bytes = &mut bytes[..4 * mask.len()];
-                rng.fill_bytes(bytes);
-                for (m, &draw) in mask.iter_mut().zip(bytes.as_chunks().0) {
-                    *m = if u64::from(u32::from_le_bytes(draw)) < limit { kept } else { T::ZERO };
+            let (rows, columns) = x.shape().as_matrix();
+            // A draw for every element, counted in the whole batch.
+            for (own, first) in tape.ranks().runs(rows) {
+                rng.set_word_pos(start + (first * columns) as u128);
+                let mask = &mut mask.data_mut()[own.start * columns..own.end * columns];
+                for mask in mask.chunks_mut(bytes.len() / 4) {
+                    let bytes = &mut bytes[..4 * mask.len()];
+                    rng.fill_bytes(bytes);
+                    for (m, &draw) in mask.iter_mut().zip(bytes.as_chunks().0) {
+                        let draw = u64::from(u32::from_le_bytes(draw));
+                        *m = if draw < limit { kept } else { T::ZERO };
+                    }
                 }
             }
             mask

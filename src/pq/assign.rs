@@ -51,8 +51,9 @@ impl<T: Real> Scored<T> {
         let queries = Queries::new(table, Some(distinct.live()), groups);
         let keys = Keys::new(&pools.values, metric, codewords);
         let (of_batch, moments) = match normalization {
-            Normalization::Batch if queries.len() > 0 => {
-                let (of_batch, moments) = statistics(pools, queries, &distinct, &keys);
+            Normalization::Batch if queries.len() > 0 || tape.ranks().are_several() => {
+                let (of_batch, moments) =
+                    statistics(pools, tape.ranks(), queries, &distinct, &keys);
                 (Some(of_batch), moments)
             }
             _ => (None, None),

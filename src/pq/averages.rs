@@ -109,6 +109,9 @@ impl Averages {
             let counts = counts.data_mut();
             chosen.for_each(|(g, &code)| counts[sizes.codeword(g, code as usize)] += T::ONE);
         }
+        for sums in [&mut counts, &mut sums] {
+            p.tape.ranks().sum_tensor(sums);
+        }
         let rate = T::from_f64(1.0 - self.settings.decay);
         p.tape.move_statistic(self.counts, counts, rate);
         p.tape.move_statistic(self.sums, sums, rate);
@@ -121,6 +124,7 @@ impl Averages {
                 let g = if sizes.books == 1 { below(groups) } else { c / sizes.size };
                 codeword.copy_from_slice(&row(i)[g * sizes.width..][..sizes.width]);
             }
+            p.tape.ranks().take_first(&mut drawn);
             p.tape.move_statistic(candidates, drawn, T::ONE);
         }
     }

@@ -268,11 +268,16 @@ impl Quantizer {
         n: usize,
     ) -> Given<'t, T> {
         let draws = (self.config.sampling && p.training).then(|| {
-            let mut rng = p.tape.noise(&self.purpose);
-            // In 23 bits, so that no draw is rounded to 1.
-            let mut draw = || T::from_f64(f64::from(rng.next_u32() >> 9) / f64::from(1 << 23));
-            let mut draws = p.tape.uninit([n, self.config.groups]);
-            draws.data_mut().iter_mut().for_each(|x| *x = draw());
+            let (mut rng, groups) = (p.tape.noise(&self.purpose), self.config.groups);
+            let start = rng.get_word_pos();
+            let mut draws = p.tape.uninit([n, groups]);
+            for (own, first) in p.tape.ranks().runs(n) {
+                rng.set_word_pos(start + (first * groups) as u128);
+                // In 23 bits, so that no draw is rounded to 1.
+                let mut draw = || T::from_f64(f64::from(rng.next_u32() >> 9) / f64::from(1 << 23));
+                let draws = &mut draws.data_mut()[own.start * groups..own.end * groups];
+                draws.iter_mut().for_each(|x| *x = draw());
+            }
             draws
         });
         Given {

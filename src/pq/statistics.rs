@@ -23,7 +23,7 @@ use crate::kernels::panel::{self, Panels};
 use crate::ops::{BatchStatistics, Distinct};
 use crate::parallel::{self, Order};
 use crate::real::Real;
-use crate::tape::Pools;
+use crate::tape::{Pools, Ranks};
 use crate::tensor::{Buffer, Tensor};
 use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
@@ -43,15 +43,17 @@ pub(crate) struct Moments {
 /// The statistics of the scores, and the moments they came from, where they did.
 pub(crate) fn statistics<T: Real>(
     pools: &Pools<T>,
+    ranks: &Ranks,
     queries: Queries<'_, T>,
     distinct: &Distinct,
     keys: &Keys<T>,
 ) -> (BatchStatistics<T>, Option<Moments>) {
     let pass = Pass { pools, queries, distinct, keys };
-    if queries.group_width() > 2 * keys.sizes().size || queries.len() * queries.groups == 1 {
-        return (pass.of_scores(), None);
+    let one_score = !ranks.are_several() && queries.len() * queries.groups == 1;
+    if queries.group_width() > 2 * keys.sizes().size || one_score {
+        return (pass.of_scores(ranks), None);
     }
-    let (moments, variances) = pass.moments();
+    let (moments, variances) = pass.moments(ranks);
     (over_groups(&moments.score_means, &variances, queries.groups), Some(moments))
 }
 
@@ -79,15 +81,16 @@ fn over_groups<T: Real>(means: &[f64], variances: &[f64], groups: usize) -> Batc
 
 impl<T: Real> Pass<'_, T> {
     /// The moments, and the variances v\[g, j\].
-    fn moments(self) -> (Moments, Buffer<f64>) {
+    fn moments(self, ranks: &Ranks) -> (Moments, Buffer<f64>) {
         let Pass { queries, keys, .. } = self;
         let (pool, (s, k)) = (&self.pools.moments, (queries.group_width(), keys.sizes().size));
-        let total = self.distinct.total() as f64;
         let [mean, covariance, score_means, mut variances] =
             [s, s * s, k, k].map(|each| pool.take(queries.groups * each));
+        let (centre, products) = (self.mean_of_first(ranks), self.moment_width().pow(2));
+        let sums = self.second_moments(ranks, &centre);
+        // The sum of 1 times 1.
+        let total = sums[products - 1];
         let mut moments = Moments { total, mean, covariance, score_means };
-        let (centre, products) = (self.mean_of_first(), self.moment_width().pow(2));
-        let sums = self.second_moments(&centre);
         for (g, sums) in sums.chunks_exact(products).enumerate() {
             let of_group = self.moments_of_group(&centre[g * s..][..s], sums);
             moments.mean[g * s..][..s].copy_from_slice(&of_group.mean);
@@ -101,9 +104,10 @@ impl<T: Real> Pass<'_, T> {
     /// The moments of one group, from the sums of x x^T with x = (q', b, 1), of which b counts for
     /// squared distances only.
     fn moments_of_group<'c>(self, centre: &'c [T], sums: &[f64]) -> GroupMoments<'c, T> {
-        let (s, width, total) = (centre.len(), self.moment_width(), self.distinct.total() as f64);
+        let (s, width) = (centre.len(), self.moment_width());
         // Where b and 1 stand in x.
         let (b, one) = (s, width - 1);
+        let total = sums[one * width + one];
         let mean = |i: usize, j: usize| sums[i.max(j) * width + i.min(j)] / total;
         let covariance = |i: usize, j: usize| mean(i, j) - mean(one, i) * mean(one, j);
         let fill = |len: usize, f: &dyn Fn(usize) -> f64| {
@@ -123,12 +127,20 @@ impl<T: Real> Pass<'_, T> {
         }
     }
 
-    /// A point near the mean of every element: the mean of the first rows.
-    fn mean_of_first(self) -> Buffer<T> {
+    /// A point near the mean of every element: the mean of the first rows of every rank.
+    fn mean_of_first(self, ranks: &Ranks) -> Buffer<T> {
         let rows = self.queries.len().min(FIRST);
         let mut mean = self.pools.values.take(self.queries.groups * self.queries.group_width());
         mean.fill(T::ZERO);
         (0..rows).for_each(|row| add(&mut mean, self.queries.row(row)));
+        if ranks.are_several() {
+            let mut sums: Vec<f64> = mean.iter().map(|x| x.to_f64()).collect();
+            sums.push(rows as f64);
+            ranks.sum(&mut sums);
+            let of_all = sums.pop().expect("the number of rows");
+            mean.iter_mut().zip(sums).for_each(|(mean, sum)| *mean = T::from_f64(sum / of_all));
+            return mean;
+        }
         scale(&mut mean, T::ONE / T::from_usize(rows));
         mean
     }
@@ -138,8 +150,8 @@ impl<T: Real> Pass<'_, T> {
         self.queries.group_width() + if self.keys.metric == Metric::SquaredDistance { 2 } else { 1 }
     }
 
-    /// For every group the sum over tokens of x x^T, on and below the diagonal.
-    fn second_moments(self, centre: &[T]) -> Buffer<f64> {
+    /// For every group the sum over tokens, of all ranks, of x x^T, on and below the diagonal.
+    fn second_moments(self, ranks: &Ranks, centre: &[T]) -> Buffer<f64> {
         let (pool, width) = (&self.pools.values, self.moment_width());
         let mut sums = self.pools.moments.take(self.queries.groups * width * width);
         let of_piece = |rows: Range<usize>, sums: &mut [T]| {
@@ -164,6 +176,7 @@ impl<T: Real> Pass<'_, T> {
             of_piece,
             add_in_double,
         );
+        ranks.sum(&mut sums);
         sums
     }
 
@@ -205,14 +218,14 @@ impl<T: Real> Pass<'_, T> {
     }
 
     /// The statistics from the scores themselves, in two passes.
-    fn of_scores(self) -> BatchStatistics<T> {
+    fn of_scores(self, ranks: &Ranks) -> BatchStatistics<T> {
         let k = self.keys.sizes().size;
-        let first = self.scores_of(0..1, 0);
-        let first = |j: usize| first[j * T::LANES];
-        // Means of differences from the first score, which for equal scores are exactly 0.
-        let off = self.mean_of_scores(|r, j| r - first(j));
+        let first = (!ranks.are_several()).then(|| self.scores_of(0..1, 0));
+        let first = |j: usize| first.as_ref().map_or(T::ZERO, |first| first[j * T::LANES]);
+        // Alone, means of differences from the first score, which for equal scores are exactly 0.
+        let off = self.mean_of_scores(ranks, |r, j| r - first(j));
         let mean = Tensor::from_fn([k], |j| first(j) + T::from_f64(off[j]));
-        let var = self.mean_of_scores(|r, j| (r - mean.data()[j]) * (r - mean.data()[j]));
+        let var = self.mean_of_scores(ranks, |r, j| (r - mean.data()[j]) * (r - mean.data()[j]));
         batch_statistics(mean, Tensor::from_fn([k], |j| T::from_f64(var[j])))
     }
 
@@ -226,7 +239,7 @@ impl<T: Real> Pass<'_, T> {
     }
 
     /// For every codeword j the mean over tokens and groups of f(score, j).
-    fn mean_of_scores(self, f: impl Fn(T, usize) -> T + Sync) -> Buffer<f64> {
+    fn mean_of_scores(self, ranks: &Ranks, f: impl Fn(T, usize) -> T + Sync) -> Buffer<f64> {
         let Pass { pools, queries, distinct, .. } = self;
         let mut sums = pools.moments.take(self.keys.sizes().size);
         let of_piece = |rows: Range<usize>, sums: &mut [f64]| {
@@ -244,8 +257,10 @@ impl<T: Real> Pass<'_, T> {
         };
         let (pool, order) = (&pools.moments, Order::Forward);
         parallel::sum(pool, PIECES, order, queries.pieces(), &mut sums, of_piece, add_in_double);
-        let n = (distinct.total() * queries.groups) as f64;
-        sums.iter_mut().for_each(|sum| *sum /= n);
+        let mut n = [(distinct.total() * queries.groups) as f64];
+        ranks.sum(&mut sums);
+        ranks.sum(&mut n);
+        sums.iter_mut().for_each(|sum| *sum /= n[0]);
         sums
     }
 }
@@ -298,7 +313,8 @@ mod tests {
                 let codewords = wave(&[if shared { 1 } else { groups }, k, s], 1.9);
                 let keys = Keys::new(&tape.pools().values, score, &codewords);
                 let queries = Queries::new(&table, Some(&distinct.ids), groups);
-                let (found, moments) = statistics(tape.pools(), queries, &distinct, &keys);
+                let (found, moments) =
+                    statistics(tape.pools(), tape.ranks(), queries, &distinct, &keys);
                 assert_eq!(moments.is_none(), s > 2 * k);
 
                 let q = tape.constant(table).gather_rows(&ids).reshape([300, groups, s]);
@@ -326,7 +342,7 @@ mod tests {
         for score in [Metric::Dot, Metric::SquaredDistance] {
             let keys = Keys::new(&tape.pools().values, score, &codewords);
             let queries = Queries::new(&table, Some(&distinct.ids), 1);
-            let (found, _) = statistics(tape.pools(), queries, &distinct, &keys);
+            let (found, _) = statistics(tape.pools(), tape.ranks(), queries, &distinct, &keys);
             let exact = Tape::<f64>::new();
             let q = exact.constant(table.cast::<f64>().reshape([256, 1, 8]));
             let r = scores(score, q, exact.constant(codewords.cast())).reshape([256, 16]);

@@ -229,7 +229,8 @@ impl<T: Real> Tape<T> {
                     own.fill(None);
                 }
                 let (nodes, pools, output_grads) = (&nodes[..], &self.pools, &output_grads[..]);
-                rule.backward(&mut Context { nodes, op, output_grads, grads: below, pools });
+                let ranks = &self.ranks;
+                rule.backward(&mut Context { nodes, op, output_grads, grads: below, pools, ranks });
             }
             if free {
                 nodes[op.first..op.first + op.outputs].iter_mut().for_each(|n| n.value = None);
@@ -255,5 +256,6 @@ impl<T: Real> Tape<T> {
 fn loss_and_grads<T: Real>(loss: Var<'_, T>) -> Result<(T, Grads<T>)> {
     let value = loss.value();
     let grads = loss.tape.backward_and_free(loss)?;
+    loss.tape.ranks.check()?;
     Ok((value.item(), grads))
 }

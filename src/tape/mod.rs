@@ -6,6 +6,7 @@
 //! `Sync`): threads work inside ops.
 
 mod node;
+mod ranks;
 mod gradient;
 mod op;
 mod grads;
@@ -19,4 +20,6 @@ pub use gradient::{Gradient, Rows};
 pub use grads::{Grads, Move};
 pub use node::Pools;
 pub use op::{Context, Op};
+pub use ranks::Part;
+pub(crate) use ranks::Ranks;
 pub use tape::{Bound, Tape, Var};

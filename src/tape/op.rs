@@ -2,6 +2,7 @@
 
 use super::gradient::{Gradient, Rows};
 use super::node::{Node, Pools};
+use super::ranks::Ranks;
 use crate::real::Real;
 use crate::tensor::{Buffer, Shape, Tensor};
 
@@ -69,6 +70,7 @@ pub struct Context<'a, T: Real> {
     /// Of the nodes before the outputs.
     pub(super) grads: &'a mut [Option<Gradient<T>>],
     pub(super) pools: &'a Pools<T>,
+    pub(super) ranks: &'a Ranks,
 }
 
 impl<'a, T: Real> Context<'a, T> {
@@ -100,6 +102,11 @@ impl<'a, T: Real> Context<'a, T> {
     pub fn uninit(&self, shape: impl Into<Shape>) -> Tensor<T> {
         let shape = shape.into();
         Tensor::from_buffer(shape, self.pools.values.take(shape.elements()))
+    }
+
+    /// The ranks that work on this pass.
+    pub(crate) fn ranks(&self) -> &'a Ranks {
+        self.ranks
     }
 
     /// The tape's buffers.

@@ -4,6 +4,8 @@ use super::frozen::Frozen;
 use super::grads::Move;
 use super::node::{Kind, Node, Pools};
 use super::op::{Op, Recorded};
+use super::ranks::{Part, Ranks};
+use crate::communicator::Communicator;
 use crate::error::{Error, Result};
 use crate::params::{ParamId, Params};
 use crate::real::Real;
@@ -48,6 +50,7 @@ pub struct Tape<T: Real> {
     /// Another number for every pass on any tape.
     pub(super) pass: u64,
     pub(super) pools: Pools<T>,
+    pub(super) ranks: Ranks,
 }
 
 /// What random streams depend on besides their purpose.
@@ -77,6 +80,7 @@ impl<T: Real> Default for Tape<T> {
             noise: Cell::default(),
             pass: new_pass(),
             pools: Pools::default(),
+            ranks: Ranks::default(),
         }
     }
 }
@@ -245,6 +249,28 @@ impl<T: Real> Tape<T> {
         rng::stream(seed, purpose, step)
     }
 
+    /// Makes this tape that of one rank of several: statistics of a batch are those of all ranks' parts. All ranks
+    /// must then make the same passes.
+    pub fn set_communicator(&mut self, communicator: Arc<dyn Communicator>) {
+        self.ranks.communicator = Some(communicator);
+    }
+
+    /// The part of the batch that this rank has, if there are several: noise is then drawn for it as one rank would
+    /// for the whole batch. It stays until another one is set.
+    pub fn set_part(&self, part: Part) {
+        self.ranks.part.set(Some(part));
+    }
+
+    /// The part that was [set](Tape::set_part).
+    pub fn part(&self) -> Option<Part> {
+        self.ranks.part.get()
+    }
+
+    /// The ranks that work on this pass.
+    pub(crate) fn ranks(&self) -> &Ranks {
+        &self.ranks
+    }
+
     /// Asks the optimiser's step to move a statistic: s + rate (toward - s).
     ///
     /// # Panics
@@ -279,7 +305,8 @@ impl<T: Real> Tape<T> {
     /// # Errors
     /// The first error that an op reported since the last reset.
     pub fn check(&self) -> Result<()> {
-        self.error.borrow().clone().map_or(Ok(()), Err)
+        self.error.borrow().clone().map_or(Ok(()), Err)?;
+        self.ranks.check()
     }
 
     /// The buffers that ops take theirs from.

@@ -4,16 +4,18 @@ use super::checkpoint::{SETTING, Which, check_settings, load, save, section};
 use super::found::Found;
 use super::history::{Epoch, to_tensors};
 use super::task::{Ending, Event, Task};
+use crate::communicator::Communicator;
 use crate::error::{Error, Result};
 use crate::io::{StoredTensor, TensorFile};
 use crate::optim::Optimizer;
 use crate::params::Params;
 use crate::real::{Real, assert_held};
-use crate::tape::Tape;
+use crate::tape::{Part, Tape};
 use crate::tensor::Tensor;
 use std::any::type_name;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The name of the best model's parameters in the folder.
@@ -40,6 +42,8 @@ pub struct Trainer<'a, T: Real, O> {
     best: Option<Params<T>>,
     patience: Option<usize>,
     stop: Option<Box<dyn Fn() -> bool + 'a>>,
+    /// All that train together, if there are several.
+    ranks: Option<Arc<dyn Communicator>>,
     history: Vec<Epoch>,
     /// Steps done of the epoch after the history.
     step: usize,
@@ -70,6 +74,7 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
             best: None,
             patience: None,
             stop: None,
+            ranks: None,
             history: Vec::new(),
             step: 0,
             sum: 0.0,
@@ -153,6 +158,18 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
     #[must_use]
     pub fn stop_when(self, stop: impl Fn() -> bool + 'a) -> Self {
         Trainer { stop: Some(Box::new(stop)), ..self }
+    }
+
+    /// Trains together with other ranks, which make the same calls with the same settings.
+    ///
+    /// The task's loss is that of this rank's [part](Tape::set_part) of the batch; without one, of an equal share.
+    /// Gradients and the reported number are those of all parts together, and so are the statistics of a batch. What
+    /// the task [carries](Task::carried) must be that of all ranks. Rank 0 writes the files, and when it stops
+    /// all do.
+    #[must_use]
+    pub fn communicator(mut self, ranks: Arc<dyn Communicator>) -> Self {
+        self.tape.set_communicator(ranks.clone());
+        Trainer { ranks: Some(ranks), ..self }
     }
 
     /// The parameters as they are now.
@@ -266,6 +283,11 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
     #[track_caller]
     pub fn save(&mut self, task: &impl Task<T>) -> Result<()> {
         let Some(folder) = self.folder.clone() else { panic!("save: a trainer without a folder") };
+        let carried = task.carried();
+        if !self.writes() {
+            (self.checkpoint, self.changed) = (Some(Which::Latest), false);
+            return Ok(());
+        }
         let mut tensors = BTreeMap::new();
         let mut add = |section: &str, name: &str, tensor| {
             let twice = tensors.insert(format!("{section}{name}"), tensor).is_some();
@@ -278,7 +300,7 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
         if let Some(state) = self.optimizer.state(&self.params) {
             state.stored().for_each(|(name, tensor)| add("optimizer.", name, tensor));
         }
-        for (name, tensor) in task.carried() {
+        for (name, tensor) in carried {
             add("carried.", &name, StoredTensor::from_tensor(&tensor));
         }
         to_tensors(&self.history).into_iter().for_each(|(name, x)| add("history.", &name, x));
@@ -311,6 +333,7 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
     ) -> Result<Ending> {
         let steps = task.steps();
         assert!(steps > 0, "run: a task without steps");
+        self.agree(task)?;
         if let Some(folder) = &self.folder
             && self.checkpoint.is_none()
         {
@@ -321,6 +344,8 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
                     return Err(Error::File { path, found, expected });
                 }
             }
+            // Only when all have looked is there one.
+            self.ranks.as_ref().map_or(Ok(()), |ranks| ranks.barrier())?;
             self.save(task)?;
         }
         let mut saved = Instant::now();
@@ -334,11 +359,14 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
                 self.optimizer.set_learning_rate(schedule(epoch));
             }
             while self.step < steps {
-                if self.stop.as_ref().is_some_and(|stop| stop()) {
+                let stop = self.stop.as_ref().is_some_and(|stop| stop());
+                let save = self.folder.is_some() && saved.elapsed() >= self.save_every;
+                let [stop, save] = self.as_first([stop, save])?;
+                if stop {
                     self.save_or_tell(task, &mut on);
                     return Ok(Ending::Stopped);
                 }
-                if saved.elapsed() >= self.save_every {
+                if save {
                     self.save_or_tell(task, &mut on);
                     saved = Instant::now();
                 }
@@ -351,6 +379,7 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
             if self.keep_best && self.best().map(|best| best.epoch) == Some(epoch + 1) {
                 self.best = Some(self.params.deep_copy());
                 if let Some(folder) = &self.folder
+                    && self.writes()
                     && let Err(error) = self.params.save(folder.join(BEST))
                 {
                     on(Event::NotSaved(error));
@@ -389,9 +418,19 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
 
     #[track_caller]
     fn try_step(&mut self, task: &mut impl Task<T>, epoch: usize) -> Result<f64> {
-        let step = self.step;
-        let (_, mut grads, figure) =
-            self.tape.value_and_grad(&self.params, |p| task.loss(p, epoch, step))?;
+        let (step, ranks) = (self.step, self.ranks.clone());
+        let (_, mut grads, mut figure) = self.tape.value_and_grad(&self.params, |p| {
+            let (loss, figure) = task.loss(p, epoch, step);
+            let Some(ranks) = &ranks else { return (loss, figure) };
+            let share = p.tape.part().map_or(1.0 / ranks.size() as f64, Part::share);
+            (loss * T::from_f64(share), figure * share)
+        })?;
+        if let Some(ranks) = &ranks {
+            grads.sum_over_ranks(&**ranks)?;
+            let mut sum = [figure];
+            ranks.sum(&mut sum)?;
+            [figure] = sum;
+        }
         if let Some(norm) = self.clip {
             grads.clip_global_norm(norm);
         }
@@ -441,6 +480,37 @@ impl<'a, T: Real, O: Optimizer<T>> Trainer<'a, T, O> {
             ),
         }
         Ok(figures)
+    }
+
+    /// Whether this rank is the one that writes files.
+    fn writes(&self) -> bool {
+        self.ranks.as_ref().is_none_or(|ranks| ranks.rank() == 0)
+    }
+
+    /// What rank 0 has decided.
+    fn as_first(&self, own: [bool; 2]) -> Result<[bool; 2]> {
+        let Some(ranks) = &self.ranks else { return Ok(own) };
+        let first = ranks.broadcast(own.map(u8::from).to_vec())?;
+        Ok([0, 1].map(|i| first[i] == 1))
+    }
+
+    /// All ranks must have the same settings, and be as far.
+    fn agree(&self, task: &impl Task<T>) -> Result<()> {
+        let Some(ranks) = &self.ranks else { return Ok(()) };
+        let position = format!("{:?}", self.position());
+        let own = self.fixed(task).into_iter().chain([("position".to_string(), position)]);
+        let own: Vec<String> = own.map(|(name, value)| format!("{name} {value}")).collect();
+        let all = ranks.gather(own.join("\n").as_bytes())?;
+        let first = String::from_utf8_lossy(&all[0]).into_owned();
+        for (rank, given) in all.iter().enumerate() {
+            let given = String::from_utf8_lossy(given);
+            let mut lines = given.lines().zip(first.lines());
+            if let Some((found, expected)) = lines.find(|(found, expected)| found != expected) {
+                let what = format!("has the setting {found}, and rank 0 {expected}");
+                return Err(Error::Rank { rank, what });
+            }
+        }
+        Ok(())
     }
 
     fn failed(&self, epoch: usize, step: usize, error: Error) -> Error {

@@ -45,7 +45,7 @@ impl<T: Real> Op<T> for Sx<T> {
         let mut dkeys = pass.over_sd(of_keys);
         let mut linear = None;
         if self.scored.statistics.is_some() {
-            let slopes = Slopes::new(&pass, of_keys, s1);
+            let slopes = Slopes::new(&pass, ctx.ranks(), of_keys, s1);
             match &self.scored.moments {
                 Some(moments) => {
                     slopes.correct_keys(moments, s1, dkeys.data_mut());

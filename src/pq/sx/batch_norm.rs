@@ -10,6 +10,7 @@ use crate::pq::queries::PIECES;
 use crate::pq::score::score_part;
 use crate::pq::statistics::{Moments, centred};
 use crate::real::Real;
+use crate::tape::Ranks;
 use crate::tensor::Buffer;
 use fearless_simd::{Simd, prelude::*};
 use std::ops::Range;
@@ -38,15 +39,23 @@ pub(super) struct Slopes<'a, T: Real> {
     pass: &'a Pass<'a, T>,
     a: Vec<f64>,
     b: Vec<f64>,
+    /// How many ranks there are: each has its share of what follows from all ranks' moments.
+    ranks: f64,
 }
 
 impl<'a, T: Real> Slopes<'a, T> {
-    /// From the sums P, like the keys, and S1, D x K.
-    pub(super) fn new(pass: &'a Pass<'a, T>, of_keys: &[T], s1: &[T]) -> Self {
-        let ([k, _, _], n) = (pass.sizes(), pass.op.parts() as f64);
-        let b = scores_times_gradient(pass, of_keys, s1);
-        let mut slopes = Slopes { pass, a: vec![0.0; k], b };
-        s1.iter().enumerate().for_each(|(i, s1)| slopes.a[i % k] += s1.to_f64());
+    /// From the sums P, like the keys, and S1, D x K, of all ranks.
+    pub(super) fn new(pass: &'a Pass<'a, T>, ranks: &Ranks, of_keys: &[T], s1: &[T]) -> Self {
+        let [k, _, _] = pass.sizes();
+        // S2 sd, S1 and N.
+        let mut sums = scores_times_gradient(pass, of_keys, s1);
+        sums.resize(2 * k, 0.0);
+        s1.iter().enumerate().for_each(|(i, s1)| sums[k + i % k] += s1.to_f64());
+        sums.push(pass.op.parts() as f64);
+        ranks.sum(&mut sums);
+        let (n, a) = (sums[2 * k], sums[k..2 * k].to_vec());
+        sums.truncate(k);
+        let mut slopes = Slopes { pass, a, b: sums, ranks: ranks.size() as f64 };
         for j in 0..k {
             let reciprocal = pass.op.scored.normalizer.reciprocals[j].to_f64();
             slopes.a[j] *= reciprocal / n;
@@ -85,7 +94,7 @@ impl<'a, T: Real> Slopes<'a, T> {
         product: &mut [f64],
         dkeys: &mut [T],
     ) {
-        let (s, n) = (product.len(), moments.total);
+        let (s, n) = (product.len(), moments.total / self.ranks);
         let mean = &moments.mean[g * s..][..s];
         let covariance = &moments.covariance[g * s * s..][..s * s];
         for (j, dkey) in dkeys.chunks_exact_mut(s).enumerate() {

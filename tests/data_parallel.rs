@@ -1,0 +1,204 @@
+//! Several ranks train as one does: the same losses, whatever the embedding and the optimiser.
+
+use dpq::communicator::{Communicator, Threads};
+use dpq::data::{Batches, Window};
+use dpq::nn::{LanguageModel, LanguageModelConfig, LstmState};
+use dpq::optim::{Adam, Optimizer, Sgd};
+use dpq::pq::{Form, MovingAverage};
+use dpq::rng::rand::Rng;
+use dpq::tape::Part;
+use dpq::train::{Event, Task, Trainer};
+use dpq::{
+    Bound, DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Init, Params, Real, Result, Tape,
+    Var, rng,
+};
+use std::sync::Arc;
+use std::thread;
+
+const WORDS: usize = 20;
+const WIDTH: usize = 12;
+const BATCH: usize = 6;
+const STEPS: usize = 200;
+const CLIP: f64 = 5.0;
+
+/// A language model on a made-up text; with ranks, one rank's streams of it.
+struct Text<T: Real> {
+    model: LanguageModel<T>,
+    windows: Vec<Window>,
+    part: Part,
+    state: LstmState<T>,
+}
+
+impl<T: Real> Task<T> for Text<T> {
+    fn steps(&self) -> usize {
+        STEPS
+    }
+
+    fn loss<'t>(&mut self, p: &Bound<'t, T>, _epoch: usize, step: usize) -> (Var<'t, T>, f64) {
+        p.tape.set_part(self.part);
+        let window = self.windows[step].streams(self.part.range());
+        let pass = self.model.forward(p, &window, &self.state);
+        self.state = pass.state;
+        (pass.objective, pass.cross_entropy.to_f64())
+    }
+
+    fn validate(
+        &mut self,
+        _tape: &mut Tape<T>,
+        _params: &Params<T>,
+    ) -> Result<Vec<(&'static str, f64)>> {
+        Ok(Vec::new())
+    }
+}
+
+/// What is trained.
+#[derive(Clone, Copy, Debug)]
+enum Table {
+    Full,
+    Dpq(DpqConfig),
+}
+
+/// The mean loss after every step, on one of `ranks` or alone, and the parameters at the end.
+fn losses<T: Real, O: Optimizer<T>>(
+    table: Table,
+    optimizer: O,
+    rank: Option<Threads>,
+    clip: f64,
+) -> Result<(Vec<f64>, Vec<f64>)> {
+    let mut params = Params::<T>::seeded(3);
+    let mut scope = params.scope("model").init(Init::Uniform(0.4));
+    let embedding: Box<dyn Embedding<T>> = match table {
+        Table::Full => Box::new(FullEmbedding::new(scope.scope("words"), WORDS, WIDTH)),
+        Table::Dpq(config) => {
+            Box::new(DpqEmbedding::new(scope.scope("words"), WORDS, WIDTH, config)?)
+        }
+    };
+    let config = LanguageModelConfig { layers: 1, hidden: WIDTH, dropout: 0.2 };
+    let model = LanguageModel::new(scope, embedding, config);
+    let mut draw = rng::stream(0, "text", 0);
+    let mut word = 0;
+    let text: Vec<u32> = (0..BATCH * (5 * STEPS + 1))
+        .map(|_| {
+            word = (word * 7 + draw.next_u32() % 3) % WORDS as u32;
+            word
+        })
+        .collect();
+    let windows: Vec<Window> = Batches::new(&text, BATCH, 5)?.windows().collect();
+    let part = rank
+        .as_ref()
+        .map_or(Part::of_rank(0, 1, BATCH), |rank| Part::of_rank(rank.rank(), rank.size(), BATCH));
+    let state = model.start(part.own);
+    let mut task = Text { model, windows, part, state };
+    let mut trainer = Trainer::new(params, optimizer).clip(clip);
+    if let Some(rank) = rank {
+        trainer = trainer.communicator(Arc::new(rank));
+    }
+    let mut means = Vec::new();
+    trainer.run(&mut task, |event| {
+        if let Event::Step { mean, .. } = event {
+            means.push(mean);
+        }
+    })?;
+    let params = trainer.into_params();
+    let numbers = params.ids().flat_map(|id| params.get(id).data().to_vec());
+    Ok((means, numbers.map(|x| x.to_f64()).collect()))
+}
+
+/// The same on so many threads; the results of every rank.
+fn on_ranks<T: Real, O: Optimizer<T>>(
+    table: Table,
+    optimizer: impl Fn() -> O + Sync,
+    ranks: usize,
+) -> Vec<(Vec<f64>, Vec<f64>)> {
+    thread::scope(|scope| {
+        let optimizer = &optimizer;
+        let run = |rank| {
+            scope.spawn(move || losses::<T, O>(table, optimizer(), Some(rank), CLIP).unwrap())
+        };
+        let running: Vec<_> = Threads::new(ranks).into_iter().map(run).collect();
+        running.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+/// Compares 1, 2 and 4 ranks, of which the last have unequal parts.
+#[track_caller]
+fn equal_to_one<T: Real, O: Optimizer<T>>(
+    table: Table,
+    optimizer: impl Fn() -> O + Sync,
+    tolerance: f64,
+) {
+    let (alone, _) = losses::<T, O>(table, optimizer(), None, CLIP).unwrap();
+    assert!(alone[STEPS - 1] < alone[0], "{table:?}: it learns nothing: {alone:?}");
+    for ranks in [1, 2, 4] {
+        let all = on_ranks::<T, O>(table, &optimizer, ranks);
+        let far = alone.iter().zip(&all[0].0).map(|(a, b)| (a - b).abs() / a).fold(0.0, f64::max);
+        assert!(far <= tolerance, "{table:?}, {ranks} ranks: {far:e} apart");
+        assert!(all.iter().all(|rank| *rank == all[0]), "ranks differ");
+    }
+}
+
+fn dpq(form: Form) -> DpqConfig {
+    DpqConfig { shared: true, beta: 0.1, ..DpqConfig::new(form, 3, 8) }
+}
+
+/// Rates at which rounding errors do not grow from step to step.
+fn sgd<T: Real>() -> Sgd<T> {
+    Sgd::new(0.3)
+}
+
+fn adam<T: Real>() -> Adam<T> {
+    Adam::new(3e-3)
+}
+
+#[test]
+fn the_full_table() {
+    equal_to_one::<f64, _>(Table::Full, sgd, 1e-12);
+    equal_to_one::<f64, _>(Table::Full, adam, 1e-12);
+    equal_to_one::<f32, _>(Table::Full, sgd, 1e-6);
+    equal_to_one::<f32, _>(Table::Full, adam, 1e-6);
+}
+
+#[test]
+fn both_forms_of_dpq() {
+    for form in [Form::Sx, Form::Vq] {
+        let table = Table::Dpq(dpq(form));
+        equal_to_one::<f64, _>(table, sgd, 1e-12);
+        equal_to_one::<f64, _>(table, adam, 1e-12);
+        equal_to_one::<f32, _>(table, sgd, 1e-6);
+        equal_to_one::<f32, _>(table, adam, 1e-6);
+    }
+}
+
+#[test]
+fn options_of_dpq() {
+    let sampled = DpqConfig { sampling: true, ..dpq(Form::Sx) };
+    let averages = MovingAverage { revive_below: 0.1, ..MovingAverage::default() };
+    let averages = DpqConfig { moving_average: Some(averages), ..dpq(Form::Vq) };
+    // Wide groups with a tiny codebook: statistics are added up from the scores.
+    let wide = DpqConfig { shared: false, ..DpqConfig::sx(1, 4) };
+    for config in [sampled, averages, wide] {
+        equal_to_one::<f64, _>(Table::Dpq(config), sgd, 1e-12);
+    }
+}
+
+#[test]
+fn two_runs_have_the_same_bits() {
+    let table = Table::Dpq(dpq(Form::Sx));
+    let run = || on_ranks::<f32, _>(table, adam, 2);
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn ranks_that_differ_are_told_so() {
+    let told: Vec<Option<String>> = thread::scope(|scope| {
+        let run = |rank: Threads| {
+            let clip = 1.0 + rank.rank() as f64;
+            scope.spawn(move || losses::<f64, _>(Table::Full, sgd(), Some(rank), clip).err())
+        };
+        let running: Vec<_> = Threads::new(2).into_iter().map(run).collect();
+        let error = |rank: thread::ScopedJoinHandle<'_, Option<dpq::Error>>| rank.join().unwrap();
+        running.into_iter().map(|rank| error(rank).map(|error| error.to_string())).collect()
+    });
+    let expected = "rank 1 has the setting clip 2, and rank 0 clip 1".to_string();
+    assert_eq!(told, [Some(expected.clone()), Some(expected)]);
+}
