@@ -20,6 +20,7 @@
 //! | [`gradient_checking`] | how to check a rule, and what an "ok" is worth | `03_gradcheck` |
 //! | [`pitfalls`] | where finite differences mislead | `03_gradcheck` |
 //! | [`speed`] | five ideas, and what each gains | `cargo bench --bench dpq` |
+//! | [`several_machines`] | what ranks tell each other, and why the result is that of one | `examples/data_parallel` |
 //!
 //! The numbers of a page can be played with in `playground.html`, which
 //! `cargo run --example playground` writes: three tokens, sliders, every step forward and backward, and the
@@ -67,3 +68,4 @@ pub mod finished_tables;
 pub mod gradient_checking;
 pub mod pitfalls;
 pub mod speed;
+pub mod several_machines;
