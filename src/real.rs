@@ -142,6 +142,26 @@ impl Real for f64 {
     }
 }
 
+/// The bytes of numbers in their own precision, the lowest first.
+pub(crate) fn to_bytes<T: Real>(numbers: &[T]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(size_of_val(numbers));
+    for x in numbers {
+        match size_of::<T>() {
+            4 => bytes.extend_from_slice(&(x.to_f64() as f32).to_le_bytes()),
+            _ => bytes.extend_from_slice(&x.to_f64().to_le_bytes()),
+        }
+    }
+    bytes
+}
+
+/// The numbers of [`to_bytes`].
+pub(crate) fn from_bytes<T: Real>(bytes: &[u8]) -> impl Iterator<Item = T> + '_ {
+    bytes.chunks_exact(size_of::<T>()).map(|bytes| match *bytes {
+        [a, b, c, d] => T::from_f64(f64::from(f32::from_le_bytes([a, b, c, d]))),
+        _ => T::from_f64(f64::from_le_bytes(bytes.try_into().expect("eight bytes"))),
+    })
+}
+
 /// Panics at the caller's line if a setting is negative or not finite, or the precision makes it 0;
 /// `what` is its name and value.
 #[track_caller]

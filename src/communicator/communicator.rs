@@ -1,7 +1,7 @@
 //! What a rank can ask of all of them.
 
 use crate::error::Result;
-use crate::real::Real;
+use crate::real::{Real, from_bytes, to_bytes};
 
 /// One rank's connection to all of them.
 ///
@@ -68,21 +68,4 @@ impl dyn Communicator + '_ {
     pub fn barrier(&self) -> Result<()> {
         self.gather(&[]).map(|_| ())
     }
-}
-
-/// The bits of numbers, in the precision that they have.
-pub(crate) fn to_bytes<T: Real>(numbers: &[T]) -> Vec<u8> {
-    let bytes = |x: &T| match size_of::<T>() {
-        4 => (x.to_f64() as f32).to_le_bytes().to_vec(),
-        _ => x.to_f64().to_le_bytes().to_vec(),
-    };
-    numbers.iter().flat_map(bytes).collect()
-}
-
-/// The numbers of [`to_bytes`].
-pub(crate) fn from_bytes<T: Real>(bytes: &[u8]) -> impl Iterator<Item = T> + '_ {
-    bytes.chunks_exact(size_of::<T>()).map(|bytes| match *bytes {
-        [a, b, c, d] => T::from_f64(f64::from(f32::from_le_bytes([a, b, c, d]))),
-        _ => T::from_f64(f64::from_le_bytes(bytes.try_into().expect("eight bytes"))),
-    })
 }

@@ -10,5 +10,4 @@ mod communicator;
 mod threads;
 
 pub use communicator::Communicator;
-pub(crate) use communicator::{from_bytes, to_bytes};
 pub use threads::Threads;

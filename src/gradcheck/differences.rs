@@ -212,8 +212,7 @@ impl<'a> Differences<'a> {
     fn second_difference(&mut self, direction: &Direction<'_>, h: f64) -> Result<Vec<f64>, Fault> {
         let (up, _) = self.moved(direction, h)?;
         let (down, _) = self.moved(direction, -h)?;
-        let sides = up.iter().zip(&down).zip(&self.middle);
-        Ok(sides.map(|((up, down), middle)| ((up - middle) + (down - middle)).abs()).collect())
+        Ok(bends(&up, &self.middle, &down).map(f64::abs).collect())
     }
 
     /// The first step and smaller ones, as far as the rounding of the element or of the inputs leaves
@@ -251,10 +250,8 @@ impl<'a> Differences<'a> {
             let slope: Vec<f64> =
                 up.iter().zip(&down).map(|(up, down)| (up - down) / between).collect();
             if level + 1 == levels {
-                let bend = up.iter().zip(&down).zip(&self.middle);
-                let bend: Vec<f64> = bend
-                    .map(|((up, down), middle)| ((up - middle) + (down - middle)) / step)
-                    .collect();
+                let bend: Vec<f64> =
+                    bends(&up, &self.middle, &down).map(|bend| bend / step).collect();
                 gap = readout.of(&bend).iter().map(|gap| gap.abs()).collect();
             }
             // The tableau of Richardson: column j is free of the errors up to h^2j.
@@ -326,6 +323,12 @@ fn bends_at_every_step(slopes: &[Slope], k: usize) -> bool {
     let Some(last) = slopes.last() else { return false };
     let floor = 1e-6 * last.value[k].abs() + 30.0 * last.noise;
     slopes.len() > 1 && steady && last.gap[k] > floor
+}
+
+/// up - 2 middle + down, without the rounding of 2 middle.
+fn bends(up: &[f64], middle: &[f64], down: &[f64]) -> impl Iterator<Item = f64> {
+    let sides = up.iter().zip(down).zip(middle);
+    sides.map(|((up, down), middle)| (up - middle) + (down - middle))
 }
 
 /// The largest absolute value, or 1 where all are 0.

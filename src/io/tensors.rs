@@ -3,7 +3,7 @@
 
 use super::write::write_whole;
 use crate::error::{Error, Result};
-use crate::real::Real;
+use crate::real::{Real, to_bytes};
 use crate::tensor::Tensor;
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors, TensorInfo, TensorView};
 use serde_json::value::RawValue;
@@ -29,16 +29,12 @@ impl<'a> StoredTensor<'a> {
     /// A tensor in its own precision.
     pub fn from_tensor<T: Real>(tensor: &Tensor<T>) -> StoredTensor<'static> {
         let single = size_of::<T>() == 4;
-        let mut bytes = Vec::with_capacity(size_of_val(tensor.data()));
-        for x in tensor.data() {
-            if single {
-                bytes.extend_from_slice(&(x.to_f64() as f32).to_le_bytes());
-            } else {
-                bytes.extend_from_slice(&x.to_f64().to_le_bytes());
-            }
-        }
         let dtype = if single { Dtype::F32 } else { Dtype::F64 };
-        StoredTensor { dtype, shape: tensor.shape().to_vec(), bytes: bytes.into() }
+        StoredTensor {
+            dtype,
+            shape: tensor.shape().to_vec(),
+            bytes: to_bytes(tensor.data()).into(),
+        }
     }
 
     /// A vector of bytes.

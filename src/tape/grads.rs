@@ -1,7 +1,6 @@
 //! The gradients of parameters: what training works with.
 
-use super::gradient::{Gradient, Rows};
-use crate::communicator::{Communicator, from_bytes, to_bytes};
+use super::gradient::Gradient;
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::update;
 use crate::kernels::reduce::{dot, largest, norm};
@@ -30,20 +29,20 @@ use std::sync::OnceLock;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Grads<T: Real> {
-    entries: Vec<Entry<T>>,
+    pub(super) entries: Vec<Entry<T>>,
     moves: Vec<Move<T>>,
     /// What every gradient still has to be multiplied by.
-    factor: f64,
+    pub(super) factor: f64,
     /// The norm before it is.
-    norm: OnceLock<f64>,
+    pub(super) norm: OnceLock<f64>,
 }
 
 #[derive(Clone, Debug)]
-struct Entry<T: Real> {
+pub(super) struct Entry<T: Real> {
     id: ParamId,
-    shape: Shape,
+    pub(super) shape: Shape,
     /// `None` where the loss does not depend on the parameter.
-    gradient: Option<Gradient<T>>,
+    pub(super) gradient: Option<Gradient<T>>,
 }
 
 /// A statistic s that becomes s + rate (toward - s).
@@ -205,63 +204,6 @@ impl<T: Real> Grads<T> {
         (self.factor, self.norm) = (1.0, OnceLock::new());
     }
 
-    /// Adds up the gradients of all ranks, so that each has the sum.
-    ///
-    /// Dense ones are summed as they are. Of row-sparse ones ids and rows are gathered and added in the order of
-    /// the ranks, unless the table itself has fewer bytes than all their rows: it is then summed whole. Statistics
-    /// move as before: they are the same on all ranks.
-    ///
-    /// # Errors
-    /// [`Error::Rank`](crate::Error::Rank) if another rank has ended, or has gradients of other parameters.
-    pub fn sum_over_ranks(&mut self, ranks: &dyn Communicator) -> Result<()> {
-        // For every parameter how many rows there are, or that there is no gradient, or a dense one.
-        let kind = |entry: &Entry<T>| match &entry.gradient {
-            None => NONE,
-            Some(Gradient::Dense(_)) => DENSE,
-            Some(Gradient::Rows(rows)) => rows.ids.len() as u64,
-        };
-        let own: Vec<u8> = self.entries.iter().flat_map(|e| kind(e).to_le_bytes()).collect();
-        let kinds = ranks.gather(&own)?;
-        for (rank, kinds) in kinds.iter().enumerate() {
-            if kinds.len() != own.len() {
-                let what = format!("trains {} parameters, not {}", kinds.len() / 8, own.len() / 8);
-                return Err(Error::Rank { rank, what });
-            }
-        }
-        let (ids, pool) = (Pool::default(), Pool::default());
-        for (i, entry) in self.entries.iter_mut().enumerate() {
-            let of_rank = |kinds: &Vec<u8>| {
-                u64::from_le_bytes(*kinds[8 * i..].first_chunk().expect("eight bytes"))
-            };
-            let kinds: Vec<u64> = kinds.iter().map(of_rank).collect();
-            if kinds.iter().all(|&kind| kind == NONE) {
-                continue;
-            }
-            let scaled = entry.gradient.take().map(|gradient| match self.factor {
-                1.0 => gradient,
-                factor => gradient.scaled(factor),
-            });
-            let rows: u64 = kinds.iter().filter(|kind| **kind < DENSE).sum();
-            let sparse = kinds.iter().all(|&kind| kind != DENSE) && {
-                let [height, width] =
-                    [entry.shape[0], entry.shape.elements() / entry.shape[0].max(1)];
-                let bytes = (rows as usize) * (4 + width * size_of::<T>());
-                // Gathered rows go to every rank; a sum sends its numbers twice.
-                bytes < 2 * height * width * size_of::<T>()
-            };
-            entry.gradient = Some(if sparse {
-                gather_rows(ranks, scaled, entry.shape, &ids, &pool)?
-            } else {
-                let zeros = || Tensor::zeros(entry.shape);
-                let mut dense = scaled.map_or_else(zeros, |gradient| gradient.to_dense());
-                ranks.sum(dense.data_mut())?;
-                Gradient::Dense(dense)
-            });
-        }
-        (self.factor, self.norm) = (1.0, OnceLock::new());
-        Ok(())
-    }
-
     /// The step of an optimiser of one's own: calls `f(p, dp)` for matching parts of every parameter
     /// and its gradient, as long as its elements depend on nothing else, and then moves the
     /// statistics. Of a row-sparse gradient `f` sees only the rows.
@@ -356,39 +298,6 @@ impl<T: Real> Grads<T> {
         }
         Ok(())
     }
-}
-
-/// What stands for no gradient, and for a dense one, where row-sparse ones have their number of rows.
-const NONE: u64 = u64::MAX;
-const DENSE: u64 = u64::MAX - 1;
-
-/// The rows of all ranks, equal ids added in the order of the ranks.
-fn gather_rows<T: Real>(
-    ranks: &dyn Communicator,
-    own: Option<Gradient<T>>,
-    shape: Shape,
-    ids: &Pool<u32>,
-    pool: &Pool<T>,
-) -> Result<Gradient<T>> {
-    let (height, width) = (shape[0], shape.elements() / shape[0].max(1));
-    let mut bytes = Vec::new();
-    if let Some(Gradient::Rows(rows)) = &own {
-        bytes.extend(rows.ids.iter().flat_map(|id| id.to_le_bytes()));
-        bytes.extend(to_bytes(rows.rows.data()));
-    }
-    let rows_of = |bytes: &Vec<u8>| {
-        let n = bytes.len() / (4 + width * size_of::<T>());
-        let (of_ids, of_rows) = bytes.split_at(4 * n);
-        let mut gathered = ids.take(n);
-        let all = of_ids.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id));
-        gathered.iter_mut().zip(all).for_each(|(id, given)| *id = given);
-        let mut data = pool.take(n * width);
-        data.iter_mut().zip(from_bytes(of_rows)).for_each(|(x, given)| *x = given);
-        Gradient::Rows(Rows { ids: gathered, rows: Tensor::from_buffer([n, width], data), height })
-    };
-    let gathered = ranks.gather(&bytes)?;
-    let sum = gathered.iter().map(rows_of).reduce(|sum, rows| sum.plus(rows, ids, pool));
-    Ok(sum.expect("at least this rank"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod ranks;
 mod gradient;
 mod op;
 mod grads;
+mod sum_over_ranks;
 mod frozen;
 mod tape;
 mod backward;
