@@ -1,16 +1,18 @@
 //! Several ranks train as one does: the same losses, whatever the embedding and the optimiser.
 
 use dpq::communicator::{Communicator, Threads};
-use dpq::data::{Batches, Window};
-use dpq::nn::{LanguageModel, LanguageModelConfig, LstmState};
+use dpq::data::{Bags, Batches, Window};
+use dpq::nn::{
+    LanguageModel, LanguageModelConfig, LstmState, TextClassifier, TextClassifierConfig,
+};
 use dpq::optim::{Adam, Optimizer, Sgd};
 use dpq::pq::{Form, MovingAverage};
 use dpq::rng::rand::Rng;
 use dpq::tape::Part;
 use dpq::train::{Event, Task, Trainer};
 use dpq::{
-    Bound, DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Init, Params, Real, Result, Tape,
-    Var, rng,
+    Bound, DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Grads, Init, Params, Real, Result,
+    Tape, Var, rng,
 };
 use std::sync::Arc;
 use std::thread;
@@ -40,6 +42,10 @@ impl<T: Real> Task<T> for Text<T> {
         let pass = self.model.forward(p, &window, &self.state);
         self.state = pass.state;
         (pass.objective, pass.cross_entropy.to_f64())
+    }
+
+    fn after_step(&mut self, params: &mut Params<T>, _: &Grads<T>) -> Result<()> {
+        self.model.embedding().update(params)
     }
 
     fn validate(
@@ -169,15 +175,100 @@ fn both_forms_of_dpq() {
     }
 }
 
-#[test]
-fn options_of_dpq() {
+/// Those that ranks have to agree in.
+fn options() -> [DpqConfig; 3] {
     let sampled = DpqConfig { sampling: true, ..dpq(Form::Sx) };
-    let averages = MovingAverage { revive_below: 0.1, ..MovingAverage::default() };
+    let averages = MovingAverage { decay: 0.9, revive_below: 8.0, ..MovingAverage::default() };
     let averages = DpqConfig { moving_average: Some(averages), ..dpq(Form::Vq) };
     // Wide groups with a tiny codebook: statistics are added up from the scores.
     let wide = DpqConfig { shared: false, ..DpqConfig::sx(1, 4) };
-    for config in [sampled, averages, wide] {
+    [sampled, averages, wide]
+}
+
+#[test]
+fn options_of_dpq() {
+    for config in options() {
         equal_to_one::<f64, _>(Table::Dpq(config), sgd, 1e-12);
+    }
+}
+
+/// A classifier of texts of very different length: every rank reads the batch, and takes its part.
+struct Texts {
+    model: TextClassifier<f64>,
+    batches: Vec<(Bags, Vec<u32>)>,
+}
+
+impl Task<f64> for Texts {
+    fn steps(&self) -> usize {
+        self.batches.len()
+    }
+
+    fn loss<'t>(&mut self, p: &Bound<'t, f64>, _: usize, step: usize) -> (Var<'t, f64>, f64) {
+        let (texts, classes) = &self.batches[step];
+        let found = self.model.forward(p, texts);
+        let own = p.tape.part().map_or(0..classes.len(), Part::range);
+        let loss = found.logits.cross_entropy(&classes[own]);
+        let loss = found.regulariser.map_or(loss, |regulariser| loss + regulariser);
+        (loss, loss.value().item())
+    }
+
+    fn after_step(&mut self, params: &mut Params<f64>, _: &Grads<f64>) -> Result<()> {
+        self.model.embedding().update(params)
+    }
+
+    fn validate(
+        &mut self,
+        _tape: &mut Tape<f64>,
+        _params: &Params<f64>,
+    ) -> Result<Vec<(&'static str, f64)>> {
+        Ok(Vec::new())
+    }
+}
+
+fn losses_of_texts(config: DpqConfig, rank: Option<Threads>) -> Result<Vec<f64>> {
+    let mut params = Params::seeded(1);
+    let mut scope = params.scope("model").init(Init::Uniform(0.4));
+    let words = DpqEmbedding::new(scope.scope("words"), WORDS, WIDTH, config)?;
+    let settings =
+        TextClassifierConfig { classes: 3, hidden: true, dropout: 0.2, word_dropout: 0.1 };
+    let model = TextClassifier::new(scope, Box::new(words), settings);
+    let mut draw = rng::stream(0, "texts", 0);
+    let mut below = |n: usize| draw.next_u32() as usize % n;
+    let batches = (0..60).map(|_| {
+        let lengths: Vec<usize> = [2, 30, 1, 5, 60, 9].map(&mut below).to_vec();
+        let ids = (0..lengths.iter().sum()).map(|_| below(WORDS) as u32).collect();
+        let classes = (0..lengths.len()).map(|_| below(3) as u32).collect();
+        (Bags { ids, lengths }, classes)
+    });
+    let mut task = Texts { model, batches: batches.collect() };
+    let mut trainer = Trainer::new(params, sgd()).clip(CLIP);
+    if let Some(rank) = rank {
+        trainer = trainer.communicator(Arc::new(rank));
+    }
+    let mut means = Vec::new();
+    trainer.run(&mut task, |event| {
+        if let Event::Step { mean, .. } = event {
+            means.push(mean);
+        }
+    })?;
+    Ok(means)
+}
+
+#[test]
+fn texts_are_dealt_out_by_length() {
+    for config in options().into_iter().chain([dpq(Form::Vq)]) {
+        let alone = losses_of_texts(config, None).unwrap();
+        for ranks in [2, 4, 6] {
+            let all: Vec<Vec<f64>> = thread::scope(|scope| {
+                let run = |rank| scope.spawn(move || losses_of_texts(config, Some(rank)).unwrap());
+                let running: Vec<_> = Threads::new(ranks).into_iter().map(run).collect();
+                running.into_iter().map(|rank| rank.join().unwrap()).collect()
+            });
+            let far = |(a, b): (&f64, &f64)| (a - b).abs() / a;
+            let far = alone.iter().zip(&all[0]).map(far).fold(0.0, f64::max);
+            assert!(far <= 1e-12, "{config:?}, {ranks} ranks: {far:e} apart");
+            assert!(all.iter().all(|rank| *rank == all[0]), "ranks differ");
+        }
     }
 }
 

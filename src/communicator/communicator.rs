@@ -3,6 +3,9 @@
 use crate::error::Result;
 use crate::real::{Real, from_bytes, to_bytes};
 
+/// So many numbers are added up at a time: buffers stay small, and a message has fewer bytes than MPI can count.
+const AT_ONCE: usize = 1 << 22;
+
 /// One rank's connection to all of them.
 ///
 /// All ranks make the same calls in the same order. A call returns when every rank has made it, or with an error
@@ -36,6 +39,10 @@ impl dyn Communicator + '_ {
     /// # Errors
     /// As [`exchange`](Communicator::exchange).
     pub fn sum<T: Real>(&self, numbers: &mut [T]) -> Result<()> {
+        numbers.chunks_mut(AT_ONCE).try_for_each(|numbers| self.sum_at_once(numbers))
+    }
+
+    fn sum_at_once<T: Real>(&self, numbers: &mut [T]) -> Result<()> {
         let part = |rank: usize| {
             let end = |rank: usize| rank * numbers.len() / self.size();
             end(rank)..end(rank + 1)

@@ -2,6 +2,7 @@
 
 use crate::rng::ChaCha8Rng;
 use rand::RngExt;
+use std::ops::Range;
 
 /// Texts as ids, one after the other: nothing is filled up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +42,17 @@ impl Bags {
             rest = after;
         }
         kept
+    }
+
+    /// Some of the texts, those from `texts.start` to before `texts.end`.
+    ///
+    /// # Panics
+    /// If there are fewer texts, or their lengths do not add up to the ids.
+    #[track_caller]
+    pub fn slice(&self, texts: Range<usize>) -> Bags {
+        let start = self.lengths[..texts.start].iter().sum();
+        let lengths = self.lengths[texts].to_vec();
+        Bags { ids: self.ids[start..][..lengths.iter().sum()].to_vec(), lengths }
     }
 }
 

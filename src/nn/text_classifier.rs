@@ -3,10 +3,10 @@
 use super::batch_norm::BatchNorm;
 use super::linear::Linear;
 use crate::data::Bags;
-use crate::embedding::Embedding;
+use crate::embedding::{Embedded, Embedding};
 use crate::params::Scope;
 use crate::real::Real;
-use crate::tape::{Bound, Var};
+use crate::tape::{Bound, Part, Var};
 
 /// The settings of a [`TextClassifier`]; its width is its embedding's.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,6 +100,9 @@ impl<T: Real> TextClassifier<T> {
 
     /// The logits of texts.
     ///
+    /// In training on [several ranks](Tape::set_communicator) every rank is given all texts of the batch. It has
+    /// the logits of those that are [its part](Part::by_length), which the tape then knows.
+    ///
     /// # Panics
     /// If the lengths of the texts do not add up to their ids; in training with a hidden layer, if there are
     /// no texts.
@@ -112,8 +115,30 @@ impl<T: Real> TextClassifier<T> {
         } else {
             texts
         };
-        let embedded = self.embedding.forward(p, &texts.ids);
-        let mean = embedded.rows.segment_mean(&texts.lengths);
+        let ranks = p.tape.ranks();
+        if !(p.training && ranks.are_several()) {
+            return self.classify(p, self.embedding.forward(p, &texts.ids), &texts.lengths);
+        }
+        let [of_texts, of_words] = Part::by_length(ranks.rank(), ranks.size(), &texts.lengths);
+        let own = texts.slice(of_texts.range());
+        p.tape.set_part(of_words);
+        let mut embedded = self.embedding.forward(p, &own.ids);
+        p.tape.set_part(of_texts);
+        // A mean over words, in a loss that counts texts.
+        let weight = of_words.share() / of_texts.share();
+        embedded.regulariser = embedded.regulariser.map(|mean| mean * T::from_f64(weight));
+        self.classify(p, embedded, &own.lengths)
+    }
+
+    /// The logits of texts whose words' rows are known.
+    #[track_caller]
+    fn classify<'t>(
+        &self,
+        p: &Bound<'t, T>,
+        embedded: Embedded<'t, T>,
+        lengths: &[usize],
+    ) -> Logits<'t, T> {
+        let mean = embedded.rows.segment_mean(lengths);
         let mut h = match &self.hidden {
             Some(([first, second], hidden)) => {
                 let h = first.forward(p, mean).relu();

@@ -85,16 +85,6 @@ impl Averages {
         live: impl Fn(usize) -> bool,
         row: impl Fn(usize) -> &'q [T],
     ) {
-        let mut tokens = p.tape.pools().ids.take(codes.tokens());
-        let mut count = 0;
-        for i in (0..codes.tokens()).filter(|&i| live(i)) {
-            tokens[count] = i as u32;
-            count += 1;
-        }
-        tokens.truncate(count);
-        if tokens.is_empty() {
-            return;
-        }
         let shape = p[self.codebook].shape();
         let sizes = Sizes::of(shape);
         let zeros = |shape: Shape| {
@@ -103,7 +93,7 @@ impl Averages {
             zeros
         };
         let (mut counts, mut sums) = (zeros([sizes.books, sizes.size].into()), zeros(shape));
-        for i in tokens.iter().map(|&i| i as usize) {
+        for i in (0..codes.tokens()).filter(|&i| live(i)) {
             codewords::add(row(i), sizes.stride(), codes.of(i), sums.data_mut());
             let chosen = codes.of(i).iter().enumerate();
             let counts = counts.data_mut();
@@ -112,19 +102,30 @@ impl Averages {
         for sums in [&mut counts, &mut sums] {
             p.tape.ranks().sum_tensor(sums);
         }
+        if counts.data().iter().all(|n| *n == T::ZERO) {
+            return;
+        }
         let rate = T::from_f64(1.0 - self.settings.decay);
         p.tape.move_statistic(self.counts, counts, rate);
         p.tape.move_statistic(self.sums, sums, rate);
         if let Some(candidates) = self.candidates {
             let (mut rng, groups) = (p.tape.noise(&self.purpose), codes.groups());
+            // The tokens that count, by their places in the batch of all ranks.
+            let runs = p.tape.ranks().runs(codes.tokens());
+            let own =
+                runs.flat_map(|(own, first)| own.zip(first as u32..)).filter(|(i, _)| live(*i));
+            let own: Vec<(usize, u32)> = own.collect();
+            let places = p.tape.ranks().places(own.iter().map(|(_, place)| *place).collect());
             let mut drawn = zeros(shape);
             for (c, codeword) in drawn.data_mut().chunks_exact_mut(sizes.width).enumerate() {
                 let mut below = |n: usize| rng::below(&mut rng, n);
-                let i = tokens[below(tokens.len())] as usize;
+                let place = places[below(places.len())];
                 let g = if sizes.books == 1 { below(groups) } else { c / sizes.size };
-                codeword.copy_from_slice(&row(i)[g * sizes.width..][..sizes.width]);
+                if let Ok(at) = own.binary_search_by_key(&place, |(_, place)| *place) {
+                    codeword.copy_from_slice(&row(own[at].0)[g * sizes.width..][..sizes.width]);
+                }
             }
-            p.tape.ranks().take_first(&mut drawn);
+            p.tape.ranks().sum_tensor(&mut drawn);
             p.tape.move_statistic(candidates, drawn, T::ONE);
         }
     }

@@ -35,9 +35,44 @@ impl Part {
         Part { first: rank * each + rank.min(more), own: each + usize::from(rank < more), whole }
     }
 
-    /// The share of the whole: what the rank's mean counts in the mean of all.
+    /// The parts of a batch of texts that one of several ranks has: of the texts, and of their words. The texts stay
+    /// in order, and are cut where the words divide most evenly.
+    ///
+    /// ```
+    /// use dpq::tape::Part;
+    /// let [texts, words] = Part::by_length(1, 2, &[3, 2, 1, 9, 1]);
+    /// assert_eq!((texts.first, texts.own, texts.whole), (3, 2, 5));
+    /// assert_eq!((words.first, words.own, words.whole), (6, 10, 16));
+    /// ```
+    ///
+    /// # Panics
+    /// If there are fewer texts than ranks: each has at least one.
+    #[track_caller]
+    pub fn by_length(rank: usize, ranks: usize, lengths: &[usize]) -> [Part; 2] {
+        let texts = lengths.len();
+        assert!(texts >= ranks, "by_length: {texts} texts: expected one for each of {ranks} ranks");
+        let ends = lengths.iter().scan(0, |words, length| {
+            *words += length;
+            Some(*words)
+        });
+        let before: Vec<usize> = std::iter::once(0).chain(ends).collect();
+        let words = before[texts];
+        // The first text of every rank: where the words before it are nearest to their share.
+        let mut first = vec![0];
+        for rank in 1..ranks {
+            let places = first[rank - 1] + 1..=texts - (ranks - rank);
+            let far = |at: &usize| (ranks * before[*at]).abs_diff(rank * words);
+            first.push(places.min_by_key(far).expect("a text for each rank"));
+        }
+        first.push(texts);
+        let part = |first, end, whole| Part { first, own: end - first, whole };
+        let (start, end) = (first[rank], first[rank + 1]);
+        [part(start, end, texts), part(before[start], before[end], words)]
+    }
+
+    /// The share of the whole: what the rank's mean counts in the mean of all; 0 of nothing.
     pub fn share(self) -> f64 {
-        self.own as f64 / self.whole as f64
+        self.own as f64 / self.whole.max(1) as f64
     }
 
     /// The examples.
@@ -58,6 +93,10 @@ impl Ranks {
     /// There are others.
     pub(crate) fn are_several(&self) -> bool {
         self.size() > 1
+    }
+
+    pub(crate) fn rank(&self) -> usize {
+        self.communicator.as_ref().map_or(0, |ranks| ranks.rank())
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -83,12 +122,23 @@ impl Ranks {
         }
     }
 
-    /// A tensor becomes that of rank 0.
-    pub(crate) fn take_first<T: Real>(&self, tensor: &mut Tensor<T>) {
-        if self.communicator.as_ref().is_some_and(|ranks| ranks.rank() > 0) {
-            tensor.data_mut().fill(T::ZERO);
+    /// The places in the whole batch that any rank has, in increasing order. After an error, which the tape tells, its own.
+    pub(crate) fn places(&self, own: Vec<u32>) -> Vec<u32> {
+        let Some(ranks) = &self.communicator else { return own };
+        let bytes: Vec<u8> = own.iter().flat_map(|place| place.to_le_bytes()).collect();
+        match ranks.gather(&bytes) {
+            Ok(all) => {
+                let all = all.concat();
+                let mut all: Vec<u32> =
+                    all.as_chunks().0.iter().map(|x| u32::from_le_bytes(*x)).collect();
+                all.sort_unstable();
+                all
+            }
+            Err(error) => {
+                self.fault.borrow_mut().get_or_insert(error);
+                own
+            }
         }
-        self.sum_tensor(tensor);
     }
 
     /// Where this pass's rows stand in the whole batch: every run of rows that are neighbours there too,

@@ -15,8 +15,8 @@ const DENSE: u64 = u64::MAX - 1;
 impl<T: Real> Grads<T> {
     /// Adds up the gradients of all ranks, so that each has the sum.
     ///
-    /// Dense ones are summed as they are. Of row-sparse ones ids and rows are gathered and added in the order of
-    /// the ranks, unless the table itself has fewer bytes than all their rows: it is then summed whole. Statistics
+    /// Dense ones are summed together, in one go. Of row-sparse ones ids and rows are gathered and added in the order
+    /// of the ranks, unless the table itself has fewer bytes than all their rows: it is then summed whole. Statistics
     /// move as before: they are the same on all ranks.
     ///
     /// # Errors
@@ -37,6 +37,7 @@ impl<T: Real> Grads<T> {
             }
         }
         let (ids, pool) = (Pool::default(), Pool::default());
+        let mut dense = Vec::new();
         for (i, entry) in self.entries.iter_mut().enumerate() {
             let of_rank = |kinds: &Vec<u8>| {
                 u64::from_le_bytes(*kinds[8 * i..].first_chunk().expect("eight bytes"))
@@ -61,10 +62,19 @@ impl<T: Real> Grads<T> {
                 gather_rows(ranks, scaled, entry.shape, &ids, &pool)?
             } else {
                 let zeros = || Tensor::zeros(entry.shape);
-                let mut dense = scaled.map_or_else(zeros, |gradient| gradient.to_dense());
-                ranks.sum(dense.data_mut())?;
-                Gradient::Dense(dense)
+                let own = scaled.map_or_else(zeros, |gradient| gradient.to_dense());
+                dense.extend_from_slice(own.data());
+                Gradient::Dense(own)
             });
+        }
+        ranks.sum(&mut dense)?;
+        let mut sums = &dense[..];
+        for entry in &mut self.entries {
+            if let Some(Gradient::Dense(own)) = &mut entry.gradient {
+                let (sum, others) = sums.split_at(own.data().len());
+                own.data_mut().copy_from_slice(sum);
+                sums = others;
+            }
         }
         (self.factor, self.norm) = (1.0, OnceLock::new());
         Ok(())

@@ -1,18 +1,17 @@
 //! Trains a language model on several machines: `mpirun -n 4 lstm_lm_mpi --embedding sx`.
 //!
 //! Every rank reads its streams of the text; the losses are those of one rank. `mpi.rs` is what is particular
-//! to MPI, `training.rs` the model.
-
-mod mpi;
-mod training;
+//! to MPI, `training.rs` the model; `bin/cost.rs` says what a step costs.
 
 use clap::{Parser, ValueEnum};
+use data_parallel::mpi;
+use data_parallel::training::{Training, perplexity};
 use dpq::communicator::Communicator;
 use dpq::data::{Batches, Corpus, SyntheticLanguage};
 use dpq::nn::{LanguageModel, LanguageModelConfig};
 use dpq::optim::{Adam, Optimizer, Sgd};
 use dpq::train::{Ending, Event, Trainer, Which};
-use dpq::{DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Init, Params, Tape};
+use dpq::{DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Init, Params, Real, Tape};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -20,7 +19,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
-use training::{Training, perplexity};
 
 /// Trains a language model on the ranks of mpirun, as one rank would.
 #[derive(Parser)]
@@ -35,6 +33,9 @@ struct Arguments {
     /// What trains it
     #[arg(long, value_enum, default_value_t = Rule::Sgd)]
     optimizer: Rule,
+    /// The numbers that it computes with
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    precision: Precision,
     /// The learning rate [default: 1 with sgd, 0.001 with adam]
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
@@ -93,6 +94,12 @@ enum Table {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum Precision {
+    F32,
+    F64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Rule {
     Sgd,
     Adam,
@@ -139,9 +146,17 @@ fn main() -> ExitCode {
 
 fn optimize(arguments: &Arguments, world: &Arc<mpi::World>) -> Result<(), Failure> {
     world.give_up_after(Duration::from_secs(arguments.wait));
+    match arguments.precision {
+        Precision::F32 => optimize_in::<f32>(arguments, world),
+        Precision::F64 => optimize_in::<f64>(arguments, world),
+    }
+}
+
+fn optimize_in<T: Real>(arguments: &Arguments, world: &Arc<mpi::World>) -> Result<(), Failure> {
+    let rate = |default: f64| arguments.learning_rate.unwrap_or(default);
     match arguments.optimizer {
-        Rule::Sgd => run(arguments, world, Sgd::new(arguments.learning_rate.unwrap_or(1.0))),
-        Rule::Adam => run(arguments, world, Adam::new(arguments.learning_rate.unwrap_or(1e-3))),
+        Rule::Sgd => run::<T, _>(arguments, world, Sgd::new(rate(1.0))),
+        Rule::Adam => run::<T, _>(arguments, world, Adam::new(rate(1e-3))),
     }
 }
 
@@ -208,7 +223,7 @@ fn text(arguments: &Arguments) -> dpq::Result<Text> {
     })
 }
 
-fn run<O: Optimizer<f32>>(
+fn run<T: Real, O: Optimizer<T>>(
     arguments: &Arguments,
     world: &Arc<mpi::World>,
     optimizer: O,
@@ -262,18 +277,18 @@ fn check(arguments: &Arguments, ranks: usize) -> Result<(), String> {
     }
 }
 
-fn task(
+fn task<T: Real>(
     arguments: &Arguments,
     world: &Arc<mpi::World>,
-    params: &mut Params<f32>,
+    params: &mut Params<T>,
     text: &Text,
-) -> Result<Training, String> {
+) -> Result<Training<T>, String> {
     let (words, width) = (text.words, arguments.width);
     let mut scope = params.root().init(Init::Uniform(0.1));
     let dpq = |config: DpqConfig| DpqConfig { shared: true, ..config };
     let (groups, size) = (arguments.groups, arguments.codebook_size);
     let table = scope.scope("embedding");
-    let embedding: Box<dyn Embedding<f32>> = match arguments.embedding {
+    let embedding: Box<dyn Embedding<T>> = match arguments.embedding {
         Table::Full => Box::new(FullEmbedding::new(table, words, width)),
         Table::Sx | Table::Vq => {
             let config = match arguments.embedding {
@@ -297,11 +312,11 @@ fn task(
     Ok(task)
 }
 
-fn train<O: Optimizer<f32>>(
+fn train<T: Real, O: Optimizer<T>>(
     arguments: &Arguments,
     world: &Arc<mpi::World>,
-    mut trainer: Trainer<'_, f32, O>,
-    mut task: Training,
+    mut trainer: Trainer<'_, T, O>,
+    mut task: Training<T>,
     text: &Text,
 ) -> Result<(), Failure> {
     let first = world.rank() == 0;

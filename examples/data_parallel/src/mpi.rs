@@ -16,8 +16,9 @@ pub struct World {
     /// How long one may wait, in milliseconds.
     limit: Arc<AtomicU64>,
     start: Instant,
-    /// What left this rank for others.
+    /// What left this rank for others, in so many calls.
     sent: AtomicU64,
+    calls: AtomicU64,
 }
 
 impl World {
@@ -39,7 +40,7 @@ impl World {
                 }
             }
         });
-        World { ranks, waiting, limit, start, sent: AtomicU64::new(0) }
+        World { ranks, waiting, limit, start, sent: AtomicU64::new(0), calls: AtomicU64::new(0) }
     }
 
     /// Another limit than two minutes.
@@ -57,9 +58,19 @@ impl World {
         self.sent.load(Relaxed)
     }
 
+    /// How often the ranks have waited for each other.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Relaxed)
+    }
+
+    fn count(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
     /// Makes a call that returns when all ranks have made it.
     fn wait<R>(&self, call: impl FnOnce() -> ferrompi::Result<R>) -> Result<R> {
         self.waiting.store(self.start.elapsed().as_millis() as u64 + 1, Relaxed);
+        self.calls.fetch_add(1, Relaxed);
         let result = call();
         self.waiting.store(0, Relaxed);
         result.map_err(|error| Error::Rank {
@@ -89,11 +100,8 @@ fn cut(buffer: &[u8], lengths: &[i32]) -> Vec<Vec<u8>> {
     starts.iter().zip(lengths).map(part).collect()
 }
 
-/// A length as MPI counts; what is longer is an error.
-fn length(rank: usize, bytes: usize) -> Result<i32> {
-    let what = || format!("has {bytes} bytes for one message: expected less than 2^31");
-    i32::try_from(bytes).map_err(|_| Error::Rank { rank, what: what() })
-}
+/// MPI counts the bytes of a message in 31 bits.
+const MOST: usize = 1 << 30;
 
 impl Communicator for World {
     fn rank(&self) -> usize {
@@ -105,10 +113,13 @@ impl Communicator for World {
     }
 
     fn exchange(&self, parts: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
-        let own = self.rank();
-        let to = parts.iter().map(|part| length(own, part.len())).collect::<Result<Vec<_>>>()?;
-        let others = parts.iter().enumerate().filter(|(rank, _)| *rank != own);
-        self.sent.fetch_add(others.map(|(_, part)| part.len() as u64).sum(), Relaxed);
+        let (own, bytes) = (self.rank(), parts.iter().map(Vec::len).sum::<usize>());
+        if bytes > MOST {
+            let what = format!("gives {bytes} bytes at once: expected at most {MOST}");
+            return Err(Error::Rank { rank: own, what });
+        }
+        let to: Vec<i32> = parts.iter().map(|part| part.len() as i32).collect();
+        self.count(bytes - parts[own].len());
         let mut from = vec![0; to.len()];
         self.wait(|| self.ranks.alltoall(&to, &mut from))?;
         let given = parts.concat();
@@ -119,13 +130,21 @@ impl Communicator for World {
     }
 
     fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let length = length(self.rank(), own.len())?;
-        self.sent.fetch_add(own.len() as u64 * (self.size() as u64 - 1), Relaxed);
-        let mut lengths = vec![0; self.size()];
-        self.wait(|| self.ranks.allgather(&[length], &mut lengths))?;
-        let mut all = vec![0_u8; lengths.iter().map(|&n| n as usize).sum()];
-        let starts = starts(&lengths);
-        self.wait(|| self.ranks.allgatherv(own, &mut all, &lengths, &starts))?;
-        Ok(cut(&all, &lengths))
+        self.count(own.len() * (self.size() - 1));
+        let mut lengths = vec![0_u64; self.size()];
+        self.wait(|| self.ranks.allgather(&[own.len() as u64], &mut lengths))?;
+        let mut all: Vec<Vec<u8>> = lengths.iter().map(|&n| Vec::with_capacity(n as usize)).collect();
+        // What all give at a time is one message.
+        let piece = MOST / self.size();
+        let longest = lengths.iter().max().map_or(0, |&n| n as usize);
+        for start in (0..longest).step_by(piece) {
+            let part = |n: usize| start.min(n)..(start + piece).min(n);
+            let pieces: Vec<i32> = lengths.iter().map(|&n| part(n as usize).len() as i32).collect();
+            let mut given = vec![0_u8; pieces.iter().map(|&n| n as usize).sum()];
+            let own = &own[part(own.len())];
+            self.wait(|| self.ranks.allgatherv(own, &mut given, &pieces, &starts(&pieces)))?;
+            all.iter_mut().zip(cut(&given, &pieces)).for_each(|(all, piece)| all.extend(piece));
+        }
+        Ok(all)
     }
 }

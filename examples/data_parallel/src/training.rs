@@ -5,40 +5,41 @@ use dpq::data::Batches;
 use dpq::nn::{LanguageModel, LstmState};
 use dpq::tape::Part;
 use dpq::train::Task;
-use dpq::{Bound, Grads, Params, Result, Tape, Tensor, Var};
+use dpq::{Bound, Grads, Params, Real, Result, Tape, Tensor, Var};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What every rank trains.
-pub struct Training {
-    pub model: LanguageModel<f32>,
+pub struct Training<T: Real> {
+    pub model: LanguageModel<T>,
     pub train: Batches,
     pub valid: Batches,
     pub batch: usize,
     /// The state of this rank's streams.
-    pub state: LstmState<f32>,
+    pub state: LstmState<T>,
     pub ranks: Arc<dyn Communicator>,
 }
 
-impl Training {
+impl<T: Real> Training<T> {
     pub fn part(&self) -> Part {
         Part::of_rank(self.ranks.rank(), self.ranks.size(), self.batch)
     }
 }
 
 /// The first axis of a state is its streams: some of their rows.
-fn rows(tensor: &Tensor<f32>, streams: std::ops::Range<usize>) -> Tensor<f32> {
+fn rows<T: Real>(tensor: &Tensor<T>, streams: Range<usize>) -> Tensor<T> {
     let width = tensor.shape().as_matrix().1;
     let data = tensor.data()[streams.start * width..streams.end * width].to_vec();
     Tensor::new([streams.len(), width], data).expect("as many numbers as the shape holds")
 }
 
-impl Task<f32> for Training {
+impl<T: Real> Task<T> for Training<T> {
     fn steps(&self) -> usize {
         self.train.len()
     }
 
     /// The objective of this rank's streams of a window of text.
-    fn loss<'t>(&mut self, p: &Bound<'t, f32>, _: usize, step: usize) -> (Var<'t, f32>, f64) {
+    fn loss<'t>(&mut self, p: &Bound<'t, T>, _: usize, step: usize) -> (Var<'t, T>, f64) {
         let part = self.part();
         p.tape.set_part(part);
         if step == 0 {
@@ -47,28 +48,28 @@ impl Task<f32> for Training {
         let window = self.train.window(step).streams(part.range());
         let pass = self.model.forward(p, &window, &self.state);
         self.state = pass.state;
-        (pass.objective, f64::from(pass.cross_entropy))
+        (pass.objective, pass.cross_entropy.to_f64())
     }
 
-    fn after_step(&mut self, params: &mut Params<f32>, _: &Grads<f32>) -> Result<()> {
+    fn after_step(&mut self, params: &mut Params<T>, _: &Grads<T>) -> Result<()> {
         self.model.embedding().update(params)
     }
 
     fn validate(
         &mut self,
-        tape: &mut Tape<f32>,
-        params: &Params<f32>,
+        tape: &mut Tape<T>,
+        params: &Params<T>,
     ) -> Result<Vec<(&'static str, f64)>> {
         Ok(vec![("valid_perplexity", perplexity(&self.model, params, tape, &self.valid)?)])
     }
 
     /// The state of all streams, on every rank the same.
-    fn carried(&self) -> Vec<(String, Tensor<f32>)> {
-        let of_all = |(name, own): (String, Tensor<f32>)| {
+    fn carried(&self) -> Vec<(String, Tensor<T>)> {
+        let of_all = |(name, own): (String, Tensor<T>)| {
             let width = own.shape().as_matrix().1;
-            let bytes: Vec<u8> = own.data().iter().flat_map(|x| x.to_le_bytes()).collect();
+            let bytes: Vec<u8> = own.data().iter().flat_map(|x| x.to_f64().to_le_bytes()).collect();
             let all = self.ranks.gather(&bytes).unwrap_or_default().concat();
-            let all: Vec<f32> = all.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect();
+            let all = all.as_chunks().0.iter().map(|x| T::from_f64(f64::from_le_bytes(*x))).collect();
             // Without an answer, which the next step reports, there is nothing to keep.
             let whole = Tensor::new([self.batch, width], all).unwrap_or(own);
             (name, whole)
@@ -76,7 +77,7 @@ impl Task<f32> for Training {
         self.state.tensors().into_iter().map(of_all).collect()
     }
 
-    fn carry(&mut self, tensors: Vec<(String, Tensor<f32>)>) -> Result<()> {
+    fn carry(&mut self, tensors: Vec<(String, Tensor<T>)>) -> Result<()> {
         let streams = self.part().range();
         let own = tensors.into_iter().map(|(name, whole)| (name, rows(&whole, streams.clone())));
         self.state = LstmState::from_tensors(own.collect());
@@ -85,10 +86,10 @@ impl Task<f32> for Training {
 }
 
 /// The perplexity of a text, which every rank computes whole.
-pub fn perplexity(
-    model: &LanguageModel<f32>,
-    params: &Params<f32>,
-    tape: &mut Tape<f32>,
+pub fn perplexity<T: Real>(
+    model: &LanguageModel<T>,
+    params: &Params<T>,
+    tape: &mut Tape<T>,
     text: &Batches,
 ) -> Result<f64> {
     let mut state = model.start(text.window(0).batch);
@@ -99,7 +100,7 @@ pub fn perplexity(
             (pass.cross_entropy, pass.state)
         })?;
         state = after;
-        nats += window.targets.len() as f64 * f64::from(cross_entropy);
+        nats += window.targets.len() as f64 * cross_entropy.to_f64();
         words += window.targets.len() as f64;
     }
     Ok((nats / words).exp())

@@ -51,7 +51,7 @@ impl<'a, T: Real> Slopes<'a, T> {
         let mut sums = scores_times_gradient(pass, of_keys, s1);
         sums.resize(2 * k, 0.0);
         s1.iter().enumerate().for_each(|(i, s1)| sums[k + i % k] += s1.to_f64());
-        sums.push(pass.op.parts() as f64);
+        sums.push((pass.op.scored.distinct.total() * pass.op.config.groups) as f64);
         ranks.sum(&mut sums);
         let (n, a) = (sums[2 * k], sums[k..2 * k].to_vec());
         sums.truncate(k);
