@@ -144,22 +144,26 @@ impl Real for f64 {
 
 /// The bytes of numbers in their own precision, the lowest first.
 pub(crate) fn to_bytes<T: Real>(numbers: &[T]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(size_of_val(numbers));
-    for x in numbers {
-        match size_of::<T>() {
-            4 => bytes.extend_from_slice(&(x.to_f64() as f32).to_le_bytes()),
-            _ => bytes.extend_from_slice(&x.to_f64().to_le_bytes()),
-        }
+    let mut bytes = vec![0; size_of_val(numbers)];
+    if size_of::<T>() == 4 {
+        let all = bytes.as_chunks_mut().0.iter_mut().zip(numbers);
+        all.for_each(|(bytes, x)| *bytes = (x.to_f64() as f32).to_le_bytes());
+    } else {
+        let all = bytes.as_chunks_mut().0.iter_mut().zip(numbers);
+        all.for_each(|(bytes, x)| *bytes = x.to_f64().to_le_bytes());
     }
     bytes
 }
 
-/// The numbers of [`to_bytes`].
-pub(crate) fn from_bytes<T: Real>(bytes: &[u8]) -> impl Iterator<Item = T> + '_ {
-    bytes.chunks_exact(size_of::<T>()).map(|bytes| match *bytes {
-        [a, b, c, d] => T::from_f64(f64::from(f32::from_le_bytes([a, b, c, d]))),
-        _ => T::from_f64(f64::from_le_bytes(bytes.try_into().expect("eight bytes"))),
-    })
+/// What `f` makes of every number and the one that [`to_bytes`] has written for it.
+pub(crate) fn with_bytes<T: Real>(numbers: &mut [T], bytes: &[u8], f: impl Fn(T, T) -> T) {
+    if size_of::<T>() == 4 {
+        let given = bytes.as_chunks().0.iter().map(|x| f64::from(f32::from_le_bytes(*x)));
+        numbers.iter_mut().zip(given).for_each(|(x, given)| *x = f(*x, T::from_f64(given)));
+    } else {
+        let given = bytes.as_chunks().0.iter().map(|x| f64::from_le_bytes(*x));
+        numbers.iter_mut().zip(given).for_each(|(x, given)| *x = f(*x, T::from_f64(given)));
+    }
 }
 
 /// Panics at the caller's line if a setting is negative or not finite, or the precision makes it 0;

@@ -1,10 +1,10 @@
 //! What a rank can ask of all of them.
 
 use crate::error::Result;
-use crate::real::{Real, from_bytes, to_bytes};
+use crate::real::{Real, to_bytes, with_bytes};
 
-/// So many numbers are added up at a time: buffers stay small, and a message has fewer bytes than MPI can count.
-const AT_ONCE: usize = 1 << 22;
+/// So many numbers are added up at a time: buffers stay small.
+const AT_ONCE: usize = 1 << 20;
 
 /// One rank's connection to all of them.
 ///
@@ -43,19 +43,19 @@ impl dyn Communicator + '_ {
     }
 
     fn sum_at_once<T: Real>(&self, numbers: &mut [T]) -> Result<()> {
+        let all = numbers.len();
         let part = |rank: usize| {
-            let end = |rank: usize| rank * numbers.len() / self.size();
+            let end = |rank: usize| rank * all / self.size();
             end(rank)..end(rank + 1)
         };
         let parts = (0..self.size()).map(|rank| to_bytes(&numbers[part(rank)])).collect();
         let mut sums = vec![T::ZERO; part(self.rank()).len()];
         for given in self.exchange(parts)? {
-            let given = from_bytes::<T>(&given);
-            sums.iter_mut().zip(given).for_each(|(sum, x)| *sum += x);
+            with_bytes(&mut sums, &given, |sum, x| sum + x);
         }
-        let all = self.gather(&to_bytes(&sums))?;
-        let all = all.iter().flat_map(|part| from_bytes(part));
-        numbers.iter_mut().zip(all).for_each(|(number, sum)| *number = sum);
+        for (rank, sums) in self.gather(&to_bytes(&sums))?.iter().enumerate() {
+            with_bytes(&mut numbers[part(rank)], sums, |_, sum| sum);
+        }
         Ok(())
     }
 

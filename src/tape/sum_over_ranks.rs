@@ -4,7 +4,7 @@ use super::gradient::{Gradient, Rows};
 use super::grads::{Entry, Grads};
 use crate::communicator::Communicator;
 use crate::error::{Error, Result};
-use crate::real::{Real, from_bytes, to_bytes};
+use crate::real::{Real, to_bytes, with_bytes};
 use crate::tensor::{Pool, Shape, Tensor};
 use std::sync::OnceLock;
 
@@ -102,7 +102,7 @@ fn gather_rows<T: Real>(
         let all = of_ids.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id));
         gathered.iter_mut().zip(all).for_each(|(id, given)| *id = given);
         let mut data = pool.take(n * width);
-        data.iter_mut().zip(from_bytes(of_rows)).for_each(|(x, given)| *x = given);
+        with_bytes(&mut data, of_rows, |_, given| given);
         Gradient::Rows(Rows { ids: gathered, rows: Tensor::from_buffer([n, width], data), height })
     };
     let gathered = ranks.gather(&bytes)?;

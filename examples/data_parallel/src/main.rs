@@ -37,25 +37,25 @@ struct Arguments {
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     precision: Precision,
     /// The learning rate [default: 1 with sgd, 0.001 with adam]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
     learning_rate: Option<f64>,
     /// Epochs
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = positive)]
     epochs: usize,
     /// Steps of an epoch, if not all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     steps: Option<usize>,
     /// Streams of all ranks together
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     batch: usize,
     /// Time steps of a window
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     window: usize,
     /// Width of words and units of a layer
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive)]
     width: usize,
     /// LSTM layers
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     layers: usize,
     /// The probability with which elements are dropped in training
     #[arg(long, value_name = "PROBABILITY", default_value_t = 0.0)]
@@ -73,7 +73,7 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Seconds from checkpoint to checkpoint
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = rate)]
     save_every: f64,
     /// Go on from the folder's checkpoint, with any number of ranks
     #[arg(long)]
@@ -82,7 +82,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     losses: Option<PathBuf>,
     /// Seconds after which a rank that waits for the others gives up
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     wait: u64,
 }
 
@@ -103,6 +103,15 @@ enum Precision {
 enum Rule {
     Sgd,
     Adam,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or("expected a positive whole number".into())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let valid = |&rate: &f64| rate.is_finite() && rate > 0.0;
+    text.parse().ok().filter(valid).ok_or("expected a positive number".into())
 }
 
 fn main() -> ExitCode {

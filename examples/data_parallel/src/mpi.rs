@@ -133,7 +133,8 @@ impl Communicator for World {
         self.count(own.len() * (self.size() - 1));
         let mut lengths = vec![0_u64; self.size()];
         self.wait(|| self.ranks.allgather(&[own.len() as u64], &mut lengths))?;
-        let mut all: Vec<Vec<u8>> = lengths.iter().map(|&n| Vec::with_capacity(n as usize)).collect();
+        let mut all: Vec<Vec<u8>> =
+            lengths.iter().map(|&n| Vec::with_capacity(n as usize)).collect();
         // What all give at a time is one message.
         let piece = MOST / self.size();
         let longest = lengths.iter().max().map_or(0, |&n| n as usize);

@@ -69,7 +69,8 @@ impl<T: Real> Task<T> for Training<T> {
             let width = own.shape().as_matrix().1;
             let bytes: Vec<u8> = own.data().iter().flat_map(|x| x.to_f64().to_le_bytes()).collect();
             let all = self.ranks.gather(&bytes).unwrap_or_default().concat();
-            let all = all.as_chunks().0.iter().map(|x| T::from_f64(f64::from_le_bytes(*x))).collect();
+            let all =
+                all.as_chunks().0.iter().map(|x| T::from_f64(f64::from_le_bytes(*x))).collect();
             // Without an answer, which the next step reports, there is nothing to keep.
             let whole = Tensor::new([self.batch, width], all).unwrap_or(own);
             (name, whole)
