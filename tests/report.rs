@@ -107,6 +107,7 @@ fn model(name: &str, epochs: usize, floor: f64, table_bytes: usize, codes: bool)
         epochs,
         test: Some(0.96 * floor),
         table_bytes,
+        full_bytes: 8_000_000,
         usage: codes.then(|| skewed_usage(25, 32, 10_000)),
         neighbours: (0..20).map(|i| words(i, codes)).collect(),
         warnings: vec![],

@@ -326,7 +326,7 @@ fn train<E: Experiment>(
     };
     let bytes = tables.iter().map(bytes_of).sum();
     if let Some(watch) = &mut watch {
-        watch.begin(name, bytes);
+        watch.begin(name, bytes, full_bytes);
     }
     let describe = |epochs: &[dpq::train::Epoch]| -> Vec<Epoch> {
         epochs.iter().map(|epoch| Epoch::of(measure, epoch, steps, tokens)).collect()

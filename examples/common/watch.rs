@@ -31,10 +31,15 @@ impl Watch {
         Watch { report, out: out.to_path_buf(), words: words.to_vec() }
     }
 
-    /// A model begins.
-    pub fn begin(&mut self, name: &str, table_bytes: usize) {
-        let model = ModelReport { name: name.into(), table_bytes, ..ModelReport::default() };
-        self.report.models.push(model);
+    /// A model begins, whose table has so many bytes, and as a full one so many.
+    pub fn begin(&mut self, name: &str, table_bytes: usize, full_bytes: usize) {
+        let name = name.into();
+        self.report.models.push(ModelReport {
+            name,
+            table_bytes,
+            full_bytes,
+            ..Default::default()
+        });
     }
 
     /// What the model has come to: its epochs, the rows of all words, their codes if there are any, and

@@ -14,8 +14,8 @@
 //! | dense gradients: layers, keys, values | 8 (R - 1) / R for each of their numbers | together: every rank adds up one R-th of the numbers, and gives the sums to all |
 //! | rows of a table, or of queries | (R - 1) (4 + 4 d) for each distinct id | ids and rows go to all ranks, which add equal ids in the order of the ranks |
 //! | the same, where all rows are more than the table | as a dense gradient | the same decision on all ranks, from the numbers of rows |
-//! | DPQ's statistics, forward | 16 D (s + 1)^2 (R - 1) / R, for VQ (s + 2)^2 | sums of the products of queries, from which mean\[j\] and var\[j\] follow |
-//! | DPQ's statistics, backward | 32 K (R - 1) / R | the sums of drh and of drh rh |
+//! | DPQ's statistics, forward | 16 (D (s + 1)^2 + d + 1) (R - 1) / R, for VQ (s + 2)^2 | sums of the products of queries, from which mean\[j\] and var\[j\] follow |
+//! | DPQ's statistics, backward | 16 (2 K + 1) (R - 1) / R | the sums of drh and of drh rh |
 //!
 //! Batch normalisation needs the mean and variance of *all* scores of the batch. They follow from the moments of
 //! the queries ([`speed`](super::speed)), and moments add up over ranks: one small sum is enough, and no score

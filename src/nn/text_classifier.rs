@@ -100,12 +100,12 @@ impl<T: Real> TextClassifier<T> {
 
     /// The logits of texts.
     ///
-    /// In training on [several ranks](Tape::set_communicator) every rank is given all texts of the batch. It has
+    /// In training on [several ranks](crate::Tape::set_communicator) every rank is given all texts of the batch. It has
     /// the logits of those that are [its part](Part::by_length), which the tape then knows.
     ///
     /// # Panics
     /// If the lengths of the texts do not add up to their ids; in training with a hidden layer, if there are
-    /// no texts.
+    /// no texts; on several ranks, if there are fewer texts than ranks.
     #[track_caller]
     pub fn forward<'t>(&self, p: &Bound<'t, T>, texts: &Bags) -> Logits<'t, T> {
         let fewer;

@@ -122,7 +122,8 @@ impl Ranks {
         }
     }
 
-    /// The places in the whole batch that any rank has, in increasing order. After an error, which the tape tells, its own.
+    /// The places in the whole batch that any rank gives, in increasing order. After an error, which the tape
+    /// tells, its own.
     pub(crate) fn places(&self, own: Vec<u32>) -> Vec<u32> {
         let Some(ranks) = &self.communicator else { return own };
         let bytes: Vec<u8> = own.iter().flat_map(|place| place.to_le_bytes()).collect();

@@ -63,6 +63,15 @@ impl Measure {
         if self.higher_is_better() { -value } else { value }
     }
 
+    /// How far b is from a: of a perplexity a share of it.
+    pub fn difference(self, a: f64, b: f64) -> String {
+        match self {
+            Measure::Perplexity => format!("{:.1}%", 100.0 * (b / a - 1.0).abs()),
+            Measure::Accuracy => format!("{:.2} points", 100.0 * (b - a).abs()),
+            Measure::Bleu => format!("{:.2}", (b - a).abs()),
+        }
+    }
+
     /// In tables.
     pub fn text(self, value: f64) -> String {
         match self {

@@ -55,6 +55,8 @@ pub struct ModelReport {
     pub test: Option<f64>,
     /// Bytes of its table of embeddings, compressed if it is.
     pub table_bytes: usize,
+    /// What a full table has.
+    pub full_bytes: usize,
     /// How its words use the codewords.
     pub usage: Option<Usage>,
     pub neighbours: Vec<Neighbours>,
@@ -160,7 +162,6 @@ fn overview(report: &Report) -> String {
     let measure = report.measure;
     let text = |x| measure.text(x);
     let of_training = |last: &EpochReport| measure.of_training().text(last.train);
-    let largest = report.models.iter().map(|model| model.table_bytes).max().unwrap_or(0);
     let mut rows: Vec<Vec<String>> = Vec::new();
     for model in &report.models {
         let last = model.epochs.last();
@@ -169,7 +170,7 @@ fn overview(report: &Report) -> String {
             Some(last) => format!("epoch {}", last.epoch),
             None => "no epoch".into(),
         };
-        let ratio = largest as f64 / model.table_bytes.max(1) as f64;
+        let ratio = model.full_bytes as f64 / model.table_bytes.max(1) as f64;
         rows.push(vec![
             model.name.clone(),
             or_dash(model.test, text),

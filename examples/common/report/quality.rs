@@ -168,12 +168,12 @@ fn compared(measure: Measure, placed: &[&Known<'_>]) -> String {
     let (Some(a), Some(b), true) = (largest.figure(), smallest.figure(), same_data) else {
         return format!("{start}.");
     };
-    if largest.table_bytes == smallest.table_bytes {
+    let ratio = largest.table_bytes as f64 / smallest.table_bytes as f64;
+    if ratio < 1.05 {
         return format!("{start}.");
     }
-    let ratio = largest.table_bytes as f64 / smallest.table_bytes as f64;
-    let by = format!("{:.1}%", 100.0 * (b / a - 1.0).abs());
     let than = if b <= a { "lower" } else { "higher" };
+    let by = measure.difference(a, b);
     format!(
         "{start}: the table of {} is {ratio:.1} times smaller than that of {}, its {} {by} {than}.",
         smallest.name,

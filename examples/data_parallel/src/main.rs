@@ -124,6 +124,18 @@ fn main() -> ExitCode {
         }
     };
     let world = Arc::new(mpi::World::new(mpi.world()));
+    // An mpirun of another MPI than the program's starts every rank as the only one.
+    for name in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
+        if let Ok(started) = std::env::var(name)
+            && started != world.size().to_string()
+        {
+            let found = world.size();
+            eprintln!(
+                "lstm_lm_mpi: {name} is {started}, but MPI knows of {found} ranks: expected the mpirun of the MPI that this program was built with"
+            );
+            return ExitCode::FAILURE;
+        }
+    }
     // Flags are read when all ranks are there: one that cannot go on must be able to say so.
     let arguments = match Arguments::try_parse() {
         Err(help) if !help.use_stderr() => {
