@@ -8,11 +8,11 @@ use dpq::nn::{
 use dpq::optim::{Adam, Optimizer, Sgd};
 use dpq::pq::{Form, MovingAverage};
 use dpq::rng::rand::Rng;
-use dpq::tape::Part;
+use dpq::tape::{Gradient, Part};
 use dpq::train::{Event, Task, Trainer};
 use dpq::{
     Bound, DpqConfig, DpqEmbedding, Embedding, FullEmbedding, Grads, Init, Params, Real, Result,
-    Tape, Var, rng,
+    Tape, Tensor, Var, rng,
 };
 use std::sync::Arc;
 use std::thread;
@@ -110,20 +110,23 @@ fn losses<T: Real, O: Optimizer<T>>(
     Ok((means, numbers.map(|x| x.to_f64()).collect()))
 }
 
+/// What each of so many ranks has of some work.
+fn on_each<R: Send>(ranks: usize, work: impl Fn(Threads) -> R + Sync) -> Vec<R> {
+    thread::scope(|scope| {
+        let work = &work;
+        let run = |rank| scope.spawn(move || work(rank));
+        let running: Vec<_> = Threads::new(ranks).into_iter().map(run).collect();
+        running.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
 /// The same on so many threads; the results of every rank.
 fn on_ranks<T: Real, O: Optimizer<T>>(
     table: Table,
     optimizer: impl Fn() -> O + Sync,
     ranks: usize,
 ) -> Vec<(Vec<f64>, Vec<f64>)> {
-    thread::scope(|scope| {
-        let optimizer = &optimizer;
-        let run = |rank| {
-            scope.spawn(move || losses::<T, O>(table, optimizer(), Some(rank), CLIP).unwrap())
-        };
-        let running: Vec<_> = Threads::new(ranks).into_iter().map(run).collect();
-        running.into_iter().map(|rank| rank.join().unwrap()).collect()
-    })
+    on_each(ranks, |rank| losses::<T, O>(table, optimizer(), Some(rank), CLIP).unwrap())
 }
 
 /// Compares 1, 2 and 4 ranks, of which the last have unequal parts.
@@ -259,16 +262,60 @@ fn texts_are_dealt_out_by_length() {
     for config in options().into_iter().chain([dpq(Form::Vq)]) {
         let alone = losses_of_texts(config, None).unwrap();
         for ranks in [2, 4, 6] {
-            let all: Vec<Vec<f64>> = thread::scope(|scope| {
-                let run = |rank| scope.spawn(move || losses_of_texts(config, Some(rank)).unwrap());
-                let running: Vec<_> = Threads::new(ranks).into_iter().map(run).collect();
-                running.into_iter().map(|rank| rank.join().unwrap()).collect()
-            });
+            let all = on_each(ranks, |rank| losses_of_texts(config, Some(rank)).unwrap());
             let far = |(a, b): (&f64, &f64)| (a - b).abs() / a;
             let far = alone.iter().zip(&all[0]).map(far).fold(0.0, f64::max);
             assert!(far <= 1e-12, "{config:?}, {ranks} ranks: {far:e} apart");
             assert!(all.iter().all(|rank| *rank == all[0]), "ranks differ");
         }
+    }
+}
+
+#[test]
+fn sums_are_taken_in_the_order_of_the_ranks() {
+    // The 1 is lost beside 1e16; taken last, it would be kept.
+    let of_rank = [1e16, 1.0, -1e16];
+    for length in [0, 1, 2, 5, (1 << 20) + 1] {
+        let sums = on_each(3, |rank| {
+            let mut numbers = vec![of_rank[rank.rank()]; length];
+            (&rank as &dyn Communicator).sum(&mut numbers).map(|()| numbers).unwrap()
+        });
+        assert_eq!(sums, vec![vec![0.0_f64; length]; 3]);
+    }
+    let given = on_each(3, |rank| {
+        let own = vec![7; 2 * rank.rank()];
+        let ranks = &rank as &dyn Communicator;
+        (ranks.gather(&own).unwrap(), ranks.broadcast(vec![rank.rank() as u8; 2]).unwrap())
+    });
+    assert_eq!(given, vec![(vec![vec![], vec![7; 2], vec![7; 4]], vec![0, 0]); 3]);
+}
+
+#[test]
+fn rows_are_sent_until_the_table_has_fewer_bytes() {
+    // A row and its id have 20 bytes; the table has 128, and as a sum is sent twice.
+    for (rows, sparse) in [(6, true), (7, false)] {
+        let found = on_each(2, |rank| {
+            let (mut params, rank_1) = (Params::new(), rank.rank() == 1);
+            let table = params.add("table", Tensor::from_fn([8, 2], |i| i as f64));
+            let [one, none] = ["one", "none"].map(|name| params.add(name, Tensor::scalar(1.0)));
+            let ids: Vec<u32> = (0..rows).map(|i| i + u32::from(rank_1)).collect();
+            let (_, mut grads, ()) = Tape::new()
+                .value_and_grad(&params, |p| {
+                    let rows = p[table].gather_rows(&ids);
+                    let loss = (rows * rows).sum();
+                    (if rank_1 { loss + p[one] * 3.0 } else { loss }, ())
+                })
+                .unwrap();
+            grads.sum_over_ranks(&rank).unwrap();
+            let is_sparse = matches!(grads.get(table), Some(Gradient::Rows(_)));
+            assert!(grads.get(none).is_none());
+            (is_sparse, grads.dense(table), grads.dense(one).item())
+        });
+        let times = |row: usize| {
+            (row < rows as usize) as usize + (1..=rows as usize).contains(&row) as usize
+        };
+        let sum = Tensor::from_fn([8, 2], |i| (2 * i * times(i / 2)) as f64);
+        assert_eq!(found, vec![(sparse, sum, 3.0); 2]);
     }
 }
 
@@ -281,14 +328,10 @@ fn two_runs_have_the_same_bits() {
 
 #[test]
 fn ranks_that_differ_are_told_so() {
-    let told: Vec<Option<String>> = thread::scope(|scope| {
-        let run = |rank: Threads| {
-            let clip = 1.0 + rank.rank() as f64;
-            scope.spawn(move || losses::<f64, _>(Table::Full, sgd(), Some(rank), clip).err())
-        };
-        let running: Vec<_> = Threads::new(2).into_iter().map(run).collect();
-        let error = |rank: thread::ScopedJoinHandle<'_, Option<dpq::Error>>| rank.join().unwrap();
-        running.into_iter().map(|rank| error(rank).map(|error| error.to_string())).collect()
+    let told = on_each(2, |rank| {
+        let clip = 1.0 + rank.rank() as f64;
+        let ended = losses::<f64, _>(Table::Full, sgd(), Some(rank), clip);
+        ended.err().map(|error| error.to_string())
     });
     let expected = "rank 1 has the setting clip 2, and rank 0 clip 1".to_string();
     assert_eq!(told, [Some(expected.clone()), Some(expected)]);
