@@ -13,7 +13,7 @@ use tempfile::tempdir;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lstm_lm_mpi");
 
 /// `mpirun` with so many ranks, of which each may have flags of its own.
-fn ranks(flags: &[&[&str]]) -> Option<Command> {
+fn ranks(program: &str, flags: &[&[&str]]) -> Option<Command> {
     if Command::new("mpirun").arg("--version").stdout(Stdio::null()).status().is_err() {
         println!("mpirun is missing: skipped");
         return None;
@@ -28,13 +28,13 @@ fn ranks(flags: &[&[&str]]) -> Option<Command> {
         if i > 0 {
             command.arg(":");
         }
-        command.args(["-n", "1", PROGRAM]).args(*flags);
+        command.args(["-n", "1", program]).args(*flags);
     }
     Some(command)
 }
 
 fn same(ranks_wanted: usize, flags: &[&str]) -> Option<Command> {
-    ranks(&vec![flags; ranks_wanted])
+    ranks(PROGRAM, &vec![flags; ranks_wanted])
 }
 
 #[track_caller]
@@ -176,7 +176,7 @@ fn bad_starts_are_told_in_a_line() {
     let said = |flags: [Vec<String>; 2]| {
         let flags =
             flags.each_ref().map(|flags| flags.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut command = ranks(&flags.each_ref().map(Vec::as_slice))?;
+        let mut command = ranks(PROGRAM, &flags.each_ref().map(Vec::as_slice))?;
         Some(refusal(command.output().unwrap()))
     };
     let Some(line) = said([with(&["--data", &one]), with(&["--data", &other])]) else { return };
@@ -198,4 +198,15 @@ fn bad_starts_are_told_in_a_line() {
     let other_model = with(&["--data", &one, "--out", out, "--resume", "--width", "32"]);
     let line = said([other_model.clone(), other_model]).unwrap();
     assert!(line.starts_with("lstm_lm_mpi: rank 0: ") && line.contains("checkpoint"), "{line}");
+}
+
+#[test]
+fn what_a_step_costs_is_what_was_counted() {
+    let flags: &[&str] = &["--words", "4000"];
+    let Some(mut command) = ranks(env!("CARGO_BIN_EXE_cost"), &[flags; 2]) else { return };
+    let printed = finished(&mut command);
+    // What is left when all parts are taken away: eight bytes for each parameter.
+    let rests = printed.lines().filter_map(|line| line.trim().strip_prefix("numbers of rows"));
+    let rests: Vec<u64> = rests.map(|rest| rest.trim().parse().unwrap()).collect();
+    assert_eq!(rests, [72, 88, 72, 88], "{printed}");
 }
