@@ -26,8 +26,8 @@
 //!
 //! # Counted
 //!
-//! `mpirun -n 2 cost --data PTB`, in `examples/data_parallel`, takes a step of two models and counts what rank 0 sends.
-//! The language model is the small one of [`training`](super::training): 200 units, 2 layers, 20 streams of 20 words
+//! `mpirun -n 2 cost --data PTB`, in `examples/data_parallel`, takes a step of two models and counts what rank 0
+//! sends. The language model is the small one of Zaremba et al. (2014): 200 units, 2 layers, 20 streams of 20 words
 //! on each rank, Penn Treebank's 10,000 words, D 25, K 32. The classifier reads 64 texts of 40 words on each rank,
 //! drawn by Zipf's law from V = 1,000,000, with d 512, D 64, K 32.
 //!
