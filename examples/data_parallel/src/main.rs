@@ -37,7 +37,7 @@ struct Arguments {
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     precision: Precision,
     /// The learning rate [default: 1 with sgd, 0.001 with adam]
-    #[arg(long, value_name = "RATE", value_parser = rate)]
+    #[arg(long, value_name = "RATE", value_parser = positive_real)]
     learning_rate: Option<f64>,
     /// Epochs
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = positive)]
@@ -73,7 +73,7 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Seconds from checkpoint to checkpoint
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = rate)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive_real)]
     save_every: f64,
     /// Go on from the folder's checkpoint, with any number of ranks
     #[arg(long)]
@@ -109,8 +109,8 @@ fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or("expected a positive whole number".into())
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    let valid = |&rate: &f64| rate.is_finite() && rate > 0.0;
+fn positive_real(text: &str) -> Result<f64, String> {
+    let valid = |&x: &f64| x.is_finite() && x > 0.0;
     text.parse().ok().filter(valid).ok_or("expected a positive number".into())
 }
 
