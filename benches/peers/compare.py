@@ -382,7 +382,7 @@ def main():
     programs = build()
     if not options.json:
         print(f"{platform.processor() or platform.machine()}, {options.threads} threads")
-        print(f"{'':<20}{'dpq':>10}  {'best peer':<16}{'':>10}{'ratio':>8}")
+        print(f"{'':<22}{'dpq':>10}  {'best peer':<16}{'':>10}{'ratio':>8}")
     found = (
         (name, "ms", measure(programs[bench], what, peers, options))
         for name, bench, what, peers in rows()
@@ -398,7 +398,7 @@ def main():
                 best = min(values, key=values.get)
                 ratio = values[best] / own
                 print(
-                    f"{name:<20}{own:>6.2f} {unit:<3}  {best:<16}{values[best]:>6.2f} {unit:<3}{ratio:>8.2f}",
+                    f"{name:<22}{own:>6.2f} {unit:<3}  {best:<16}{values[best]:>6.2f} {unit:<3}{ratio:>8.2f}",
                     flush=True,
                 )
 
