@@ -77,7 +77,7 @@
 //! ```sh
 //! apt-get install mpich libmpich-dev        # or: openmpi-bin libopenmpi-dev
 //! cd examples/data_parallel && cargo build --release
-//! mpirun -n 4 target/release/lstm_lm_mpi --embedding sx --out runs
+//! mpirun -n 4 target/release/lstm_lm_mpi --embedding sx
 //! ```
 //!
 //! In a program [`Trainer::communicator`](crate::train::Trainer::communicator) is given one, and the task says which

@@ -10,6 +10,7 @@ use dpq::communicator::Communicator;
 use dpq::data::{Batches, Corpus, SyntheticLanguage};
 use dpq::nn::{LanguageModel, LanguageModelConfig};
 use dpq::optim::{Adam, Optimizer, Sgd};
+use dpq::tape::Part;
 use dpq::train::{Ending, Event, Trainer, Which};
 use dpq::{DpqConfig, DpqEmbedding, Embedding, Error, FullEmbedding, Init, Params, Real, Tape};
 use std::fmt::Write;
@@ -327,10 +328,8 @@ fn task<T: Real>(
     let config = LanguageModelConfig { layers, hidden: width, dropout };
     let model = LanguageModel::new(scope, embedding, config);
     let (train, valid, batch) = (text.train.clone(), text.valid.clone(), arguments.batch);
-    let state = model.start(1);
-    let mut task = Training { model, train, valid, batch, state, ranks: world.clone() };
-    task.state = task.model.start(task.part().own);
-    Ok(task)
+    let state = model.start(Part::of_rank(world.rank(), world.size(), batch).own);
+    Ok(Training { model, train, valid, batch, state, ranks: world.clone() })
 }
 
 fn train<T: Real, O: Optimizer<T>>(

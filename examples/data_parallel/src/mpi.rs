@@ -32,10 +32,7 @@ impl World {
                 thread::sleep(Duration::from_millis(200));
                 let (since, most) = (since.load(Relaxed), most.load(Relaxed));
                 if since > 0 && start.elapsed() > Duration::from_millis(since + most) {
-                    eprintln!(
-                        "lstm_lm_mpi: rank {rank} has waited for the others for {} s",
-                        most / 1000
-                    );
+                    eprintln!("rank {rank} has waited for the others for {} s", most / 1000);
                     exit(3);
                 }
             }
@@ -100,7 +97,7 @@ fn cut(buffer: &[u8], lengths: &[i32]) -> Vec<Vec<u8>> {
     starts.iter().zip(lengths).map(part).collect()
 }
 
-/// MPI counts the bytes of a message in 31 bits.
+/// What all ranks give at a time: MPI counts bytes in 31 bits.
 const MOST: usize = 1 << 30;
 
 impl Communicator for World {
@@ -113,13 +110,15 @@ impl Communicator for World {
     }
 
     fn exchange(&self, parts: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
-        let (own, bytes) = (self.rank(), parts.iter().map(Vec::len).sum::<usize>());
-        if bytes > MOST {
-            let what = format!("gives {bytes} bytes at once: expected at most {MOST}");
+        // Then what a rank is given fits too.
+        let (own, most) = (self.rank(), MOST / self.size());
+        if let Some(part) = parts.iter().find(|part| part.len() > most) {
+            let what = format!("gives {} bytes to a rank: expected at most {most}", part.len());
             return Err(Error::Rank { rank: own, what });
         }
         let to: Vec<i32> = parts.iter().map(|part| part.len() as i32).collect();
-        self.count(bytes - parts[own].len());
+        let others = parts.iter().enumerate().filter(|(rank, _)| *rank != own);
+        self.count(others.map(|(_, part)| part.len()).sum());
         let mut from = vec![0; to.len()];
         self.wait(|| self.ranks.alltoall(&to, &mut from))?;
         let given = parts.concat();
@@ -135,7 +134,6 @@ impl Communicator for World {
         self.wait(|| self.ranks.allgather(&[own.len() as u64], &mut lengths))?;
         let mut all: Vec<Vec<u8>> =
             lengths.iter().map(|&n| Vec::with_capacity(n as usize)).collect();
-        // What all give at a time is one message.
         let piece = MOST / self.size();
         let longest = lengths.iter().max().map_or(0, |&n| n as usize);
         for start in (0..longest).step_by(piece) {
