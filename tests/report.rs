@@ -345,6 +345,13 @@ fn figures_that_are_not_finite_are_left_out_and_said_to_be() {
 }
 
 #[test]
+fn a_table_is_compared_with_a_full_one_that_is_not_in_the_run() {
+    let sx = model("sx", 3, 114.0, 157_250, true);
+    let page = html(&Report { models: vec![sx], ..sample() });
+    assert!(page.contains(">50.9<"));
+}
+
+#[test]
 fn a_map_of_any_size_is_readable() {
     for (groups, size) in [(1, 2), (200, 65536), (7, 1000), (51, 65), (200, 2)] {
         let mut report = sample();
