@@ -34,7 +34,10 @@ pub fn threads() -> usize {
 }
 
 /// Runs both closures, at the same time where there are threads for it.
-fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+pub(crate) fn join<A: Send, B: Send>(
+    a: impl FnOnce() -> A + Send,
+    b: impl FnOnce() -> B + Send,
+) -> (A, B) {
     #[cfg(feature = "parallel")]
     if threads() > 1 {
         return rayon::join(a, b);

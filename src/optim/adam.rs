@@ -4,6 +4,7 @@ use super::optimizer::{
     Group, Groups, Memory, Optimizer, add_state, assert_fraction, assert_learning_rate,
     assert_not_negative,
 };
+use super::update::update;
 use crate::error::Result;
 use crate::params::{ParamId, Params};
 use crate::real::Real;
@@ -49,6 +50,8 @@ pub struct Adam<T: Real> {
     steps: Option<ParamId>,
     moments: HashMap<ParamId, [ParamId; 2]>,
     memory: Memory,
+    /// Room for [`update`].
+    order: Vec<u32>,
 }
 
 impl<T: Real> Adam<T> {
@@ -69,6 +72,7 @@ impl<T: Real> Adam<T> {
             steps: None,
             moments: HashMap::new(),
             memory: Memory::new(),
+            order: Vec::new(),
         }
     }
 
@@ -166,6 +170,17 @@ struct Factors<T> {
     eps: T,
 }
 
+impl<T: Real> Factors<T> {
+    /// The step of one element, as [`Adam`] says.
+    #[inline(always)]
+    fn step(&self, p: &mut T, m: &mut T, v: &mut T, dp: T) {
+        let g = dp * self.gradient + self.decay[0] * *p;
+        *m = self.beta[0] * *m + self.rest[0] * g;
+        *v = self.beta[1] * *v + self.rest[1] * g * g;
+        *p = *p - self.decay[1] * *p - self.rate * *m / ((*v * self.square).sqrt() + self.eps);
+    }
+}
+
 impl<T: Real> Optimizer<T> for Adam<T> {
     #[track_caller]
     fn step(&mut self, params: &mut Params<T>, grads: &Grads<T>) -> Result<()> {
@@ -204,16 +219,10 @@ impl<T: Real> Optimizer<T> for Adam<T> {
                 square: T::from_f64(1.0 / (1.0 - beta2.powf(t))),
                 eps: T::from_f64(self.eps),
             };
-            let p = params.write(id);
-            let [mean, square] = self.moments[&id];
-            for (at, dp) in gradient.parts() {
-                let part = at..at + dp.len();
-                average(&mut self.state.write(mean)[part.clone()], &p[part.clone()], dp, &factors);
-                let squares = &mut self.state.write(square)[part.clone()];
-                average_squares(squares, &p[part.clone()], dp, &factors);
-                let [m, v] = [mean, square].map(|id| &self.state.get(id).data()[part.clone()]);
-                descend(&mut p[part], m, v, &factors);
-            }
+            let [m, v] = self.state.write_each(self.moments[&id]);
+            update([params.write(id), m, v], gradient, &mut self.order, |[p, m, v], dp| {
+                factors.step(p, m, v, dp);
+            });
         }
         grads.move_statistics(params);
         Ok(())
@@ -230,29 +239,6 @@ impl<T: Real> Optimizer<T> for Adam<T> {
         self.prepare(params);
         self.memory.forget();
         Some(&mut self.state)
-    }
-}
-
-/// m <- beta1 m + (1 - beta1) g
-fn average<T: Real>(m: &mut [T], p: &[T], dp: &[T], f: &Factors<T>) {
-    for ((m, &p), &dp) in m.iter_mut().zip(p).zip(dp) {
-        let g = dp * f.gradient + f.decay[0] * p;
-        *m = f.beta[0] * *m + f.rest[0] * g;
-    }
-}
-
-/// v <- beta2 v + (1 - beta2) g^2
-fn average_squares<T: Real>(v: &mut [T], p: &[T], dp: &[T], f: &Factors<T>) {
-    for ((v, &p), &dp) in v.iter_mut().zip(p).zip(dp) {
-        let g = dp * f.gradient + f.decay[0] * p;
-        *v = f.beta[1] * *v + f.rest[1] * g * g;
-    }
-}
-
-/// p <- p - decay p - rate m / (sqrt(v square) + eps)
-fn descend<T: Real>(p: &mut [T], m: &[T], v: &[T], f: &Factors<T>) {
-    for ((p, &m), &v) in p.iter_mut().zip(m).zip(v) {
-        *p = *p - f.decay[1] * *p - f.rate * m / ((v * f.square).sqrt() + f.eps);
     }
 }
 

@@ -6,6 +6,7 @@
 //! before the step, by [`Grads::clip_global_norm`](crate::Grads::clip_global_norm).
 
 mod optimizer;
+mod update;
 mod sgd;
 mod adam;
 mod schedule;

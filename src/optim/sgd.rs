@@ -4,11 +4,11 @@ use super::optimizer::{
     Group, Groups, Memory, Optimizer, add_state, assert_fraction, assert_learning_rate,
     assert_not_negative,
 };
+use super::update::update;
 use crate::error::Result;
-use crate::kernels::elementwise::update;
 use crate::params::{ParamId, Params};
 use crate::real::Real;
-use crate::tape::{Gradient, Grads};
+use crate::tape::Grads;
 use crate::tensor::Tensor;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -45,6 +45,8 @@ pub struct Sgd<T: Real> {
     state: Params<T>,
     velocities: HashMap<ParamId, ParamId>,
     memory: Memory,
+    /// Room for [`update`].
+    order: Vec<u32>,
 }
 
 impl<T: Real> Sgd<T> {
@@ -62,6 +64,7 @@ impl<T: Real> Sgd<T> {
             state: Params::new(),
             velocities: HashMap::new(),
             memory: Memory::new(),
+            order: Vec::new(),
         }
     }
 
@@ -137,27 +140,21 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         for (id, gradient) in grads.unscaled() {
             let Group { learning_rate, weight_decay } = self.groups.of(params.name(id));
             let rate = self.learning_rate * learning_rate;
+            let (p, order) = (params.write(id), &mut self.order);
             if self.momentum == 0.0 && weight_decay == 0.0 {
-                descend(gradient, T::from_f64(rate * grads.factor()), params.write(id));
+                let rate = T::from_f64(rate * grads.factor());
+                update([p], gradient, order, |[p], dp| *p -= rate * dp);
                 continue;
             }
-            let p = params.write(id);
-            let mut v = self.velocities.get(&id).map(|&v| self.state.write(v));
             let [rate, momentum, decay, factor] =
                 [rate, self.momentum, weight_decay, grads.factor()].map(T::from_f64);
-            for (at, dp) in gradient.parts() {
-                let p = &mut p[at..at + dp.len()];
-                let g = |p: T, dp: T| dp * factor + decay * p;
-                match &mut v {
-                    None => update(p, dp, |p, dp| p - rate * g(p, dp)),
-                    Some(v) => {
-                        let v = &mut v[at..at + dp.len()];
-                        for ((v, &p), &dp) in v.iter_mut().zip(&*p).zip(dp) {
-                            *v = momentum * *v + g(p, dp);
-                        }
-                        update(p, v, |p, v| p - rate * v);
-                    }
-                }
+            let g = |p: T, dp: T| dp * factor + decay * p;
+            match self.velocities.get(&id) {
+                None => update([p], gradient, order, |[p], dp| *p -= rate * g(*p, dp)),
+                Some(&v) => update([p, self.state.write(v)], gradient, order, |[p, v], dp| {
+                    *v = momentum * *v + g(*p, dp);
+                    *p -= rate * *v;
+                }),
             }
         }
         grads.move_statistics(params);
@@ -175,13 +172,6 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         self.prepare(params);
         self.memory.forget();
         (self.momentum > 0.0).then_some(&mut self.state)
-    }
-}
-
-/// p <- p - rate dp
-fn descend<T: Real>(gradient: &Gradient<T>, rate: T, p: &mut [T]) {
-    for (at, dp) in gradient.parts() {
-        update(&mut p[at..at + dp.len()], dp, |p, dp| p - rate * dp);
     }
 }
 

@@ -122,9 +122,9 @@ impl<T: Real> Params<T> {
     }
 
     #[track_caller]
-    fn param_mut(&mut self, id: ParamId) -> &mut Param<T> {
-        self.param(id);
-        &mut self.params[id.index]
+    fn params_mut<const N: usize>(&mut self, ids: [ParamId; N]) -> [&mut Param<T>; N] {
+        ids.iter().for_each(|&id| _ = self.param(id));
+        self.params.get_disjoint_mut(ids.map(|id| id.index)).expect("different parameters")
     }
 
     /// All of them, in the order in which they were added.
@@ -177,13 +177,22 @@ impl<T: Real> Params<T> {
     /// [`deep_copy`](Tensor::deep_copy). Writing would otherwise copy the parameter in silence.
     #[track_caller]
     pub fn write(&mut self, id: ParamId) -> &mut [T] {
-        let Param { name, value, .. } = self.param_mut(id);
-        match value.unique_mut() {
-            Some(elements) => elements,
-            None => panic!(
+        let [elements] = self.write_each([id]);
+        elements
+    }
+
+    /// As [`write`](Params::write), to several different ones at a time.
+    #[track_caller]
+    pub(crate) fn write_each<const N: usize>(&mut self, ids: [ParamId; N]) -> [&mut [T]; N] {
+        let mut params = self.params_mut(ids);
+        // No closures: a panic is at the caller's line.
+        for Param { name, value, .. } in &mut params {
+            assert!(
+                value.unique_mut().is_some(),
                 "parameter {name} is shared: reset the tape before writing, and keep copies by deep_copy"
-            ),
+            );
         }
+        params.map(|param| param.value.unique_mut().expect("as asserted"))
     }
 
     /// Replaces the value.
@@ -192,7 +201,7 @@ impl<T: Real> Params<T> {
     /// If the shape is another.
     #[track_caller]
     pub fn set(&mut self, id: ParamId, value: Tensor<T>) {
-        let param = self.param_mut(id);
+        let [param] = self.params_mut([id]);
         assert_eq!(param.value.shape(), value.shape(), "set {}: shapes", param.name);
         param.value = value;
     }
