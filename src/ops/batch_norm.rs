@@ -1,8 +1,10 @@
 //! Batch normalisation over rows, without scale and offset.
 
+use crate::kernels::dispatch::dispatch;
 use crate::real::Real;
 use crate::tape::{Context, Op, Ranks, Var};
 use crate::tensor::Tensor;
+use fearless_simd::Simd;
 
 /// Mean and biased variance of every column.
 #[derive(Clone, Debug)]
@@ -23,29 +25,41 @@ impl<T: Real> BatchStatistics<T> {
 
     /// out\[i, j\] = (x\[i, j\] - mean\[j\]) / sd\[j\]
     fn normalized(&self, x: &Tensor<T>, out: &mut [T]) {
-        let (mean, reciprocals) = (self.mean.data(), self.reciprocals());
-        for (out, x) in out.chunks_exact_mut(mean.len()).zip(x.rows()) {
-            for j in 0..mean.len() {
-                out[j] = (x[j] - mean[j]) * reciprocals[j];
-            }
-        }
+        let reciprocals = self.reciprocals();
+        dispatch!(|simd| normalize_rows(simd, x, self.mean.data(), &reciprocals, out));
     }
 }
 
-/// For every column j the mean over rows i, of all ranks, of f(i, j), in double precision; alone, of equal
+/// out = (x - mean) reciprocal, column by column.
+#[inline(always)]
+fn normalize_rows<S: Simd, T: Real>(
+    _: S,
+    x: &Tensor<T>,
+    mean: &[T],
+    reciprocals: &[T],
+    out: &mut [T],
+) {
+    for (out, x) in out.chunks_exact_mut(mean.len()).zip(x.rows()) {
+        let columns = out.iter_mut().zip(x).zip(mean).zip(reciprocals);
+        columns.for_each(|(((out, &x), &mean), &reciprocal)| *out = (x - mean) * reciprocal);
+    }
+}
+
+/// Row i, of so many columns.
+fn row<T: Real>(x: &Tensor<T>, i: usize, columns: usize) -> &[T] {
+    &x.data()[i * columns..][..columns]
+}
+
+/// For every column j the mean over rows i, of all ranks, of f(i)(j), in double precision; alone, of equal
 /// values exactly that value, since what is added up is how far they are from the first.
-fn column_means(
+fn column_means<F: Fn(usize) -> f64>(
     ranks: &Ranks,
     rows: usize,
     columns: usize,
-    f: impl Fn(usize, usize) -> f64,
+    f: impl Fn(usize) -> F,
 ) -> Vec<f64> {
-    let mut sums = vec![0.0; columns];
-    for i in 1..rows {
-        sums.iter_mut().enumerate().for_each(|(j, sum)| *sum += f(i, j) - f(0, j));
-    }
-    let mean = |(j, sum): (usize, &f64)| f(0, j) + sum / rows as f64;
-    let mut means: Vec<f64> = sums.iter().enumerate().map(mean).collect();
+    let mut means = vec![0.0; columns];
+    dispatch!(|simd| own_column_means(simd, rows, &f, &mut means));
     if ranks.are_several() {
         means.iter_mut().for_each(|mean| *mean *= rows as f64);
         means.push(rows as f64);
@@ -54,6 +68,23 @@ fn column_means(
         means.iter_mut().for_each(|mean| *mean /= total);
     }
     means
+}
+
+/// The means over these rows.
+#[inline(always)]
+fn own_column_means<S: Simd, F: Fn(usize) -> f64>(
+    _: S,
+    rows: usize,
+    f: impl Fn(usize) -> F,
+    means: &mut [f64],
+) {
+    let first = f(0);
+    for i in 1..rows {
+        let row = f(i);
+        means.iter_mut().enumerate().for_each(|(j, sum)| *sum += row(j) - first(j));
+    }
+    let mean = |(j, sum): (usize, &mut f64)| *sum = first(j) + *sum / rows as f64;
+    means.iter_mut().enumerate().for_each(mean);
 }
 
 #[track_caller]
@@ -73,10 +104,15 @@ impl<'t, T: Real> Var<'t, T> {
         let x = self.value();
         let (rows, columns) = x.shape().as_matrix();
         assert!(rows * columns > 0, "batch_norm of nothing: shape {:?}", x.shape());
-        let at = |i: usize, j: usize| x.data()[i * columns + j].to_f64();
         let ranks = self.tape().ranks();
-        let mean = column_means(ranks, rows, columns, at);
-        let var = column_means(ranks, rows, columns, |i, j| (at(i, j) - mean[j]).powi(2));
+        let mean = column_means(ranks, rows, columns, |i| {
+            let x = row(&x, i, columns);
+            move |j| x[j].to_f64()
+        });
+        let var = column_means(ranks, rows, columns, |i| {
+            let (x, mean) = (row(&x, i, columns), &mean[..columns]);
+            move |j| (x[j].to_f64() - mean[j]).powi(2)
+        });
         let tensor = |values: &[f64]| Tensor::from_fn([columns], |j| T::from_f64(values[j]));
         let statistics = BatchStatistics { mean: tensor(&mean), var: tensor(&var), eps };
         let mut y = self.tape().uninit(x.shape());
@@ -95,21 +131,39 @@ impl<T: Real> Op<T> for BatchNorm<T> {
         let Some(dy) = ctx.output_grad(0) else { return };
         let y = ctx.output(0);
         let (rows, columns) = y.shape().as_matrix();
-        let dy_at = |i: usize, j: usize| dy.data()[i * columns + j].to_f64();
-        let mean_dy = column_means(ctx.ranks(), rows, columns, dy_at);
-        let mean_dy_y = column_means(ctx.ranks(), rows, columns, |i, j| {
-            dy_at(i, j) * y.data()[i * columns + j].to_f64()
+        let mean_dy = column_means(ctx.ranks(), rows, columns, |i| {
+            let dy = row(dy, i, columns);
+            move |j| dy[j].to_f64()
+        });
+        let mean_dy_y = column_means(ctx.ranks(), rows, columns, |i| {
+            let (dy, y) = (row(dy, i, columns), row(y, i, columns));
+            move |j| dy[j].to_f64() * y[j].to_f64()
         });
         let reciprocals = self.statistics.reciprocals();
         let mut dx = ctx.uninit(y.shape());
-        for (i, dx) in dx.data_mut().chunks_exact_mut(columns).enumerate() {
-            for j in 0..columns {
-                let centred =
-                    dy_at(i, j) - mean_dy[j] - y.data()[i * columns + j].to_f64() * mean_dy_y[j];
-                dx[j] = T::from_f64(centred) * reciprocals[j];
-            }
-        }
+        dispatch!(|simd| centre_rows(simd, dy, y, [&mean_dy, &mean_dy_y], &reciprocals, &mut dx));
         ctx.add(0, dx);
+    }
+}
+
+/// dx = (dy - mean(dy) - y mean(dy y)) / sd
+#[inline(always)]
+fn centre_rows<S: Simd, T: Real>(
+    _: S,
+    dy: &Tensor<T>,
+    y: &Tensor<T>,
+    [mean_dy, mean_dy_y]: [&[f64]; 2],
+    reciprocals: &[T],
+    dx: &mut Tensor<T>,
+) {
+    let columns = reciprocals.len();
+    let [mean_dy, mean_dy_y] = [mean_dy, mean_dy_y].map(|means| &means[..columns]);
+    for ((dx, dy), y) in dx.data_mut().chunks_exact_mut(columns).zip(dy.rows()).zip(y.rows()) {
+        let (dx, dy, y) = (&mut dx[..columns], &dy[..columns], &y[..columns]);
+        for j in 0..columns {
+            let centred = dy[j].to_f64() - mean_dy[j] - y[j].to_f64() * mean_dy_y[j];
+            dx[j] = T::from_f64(centred) * reciprocals[j];
+        }
     }
 }
 

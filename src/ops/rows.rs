@@ -2,6 +2,7 @@
 
 use super::distinct::Distinct;
 use super::ids::Ids;
+use crate::parallel;
 use crate::real::Real;
 use crate::tape::{Context, Op, Var};
 
@@ -24,24 +25,25 @@ impl<'t, T: Real> Var<'t, T> {
             y.data_mut().fill(T::NAN);
             return self.tape().constant(y);
         }
-        let rows = y.data_mut();
-        let mut copy = |u: usize, row: &[T]| {
-            for &i in distinct.positions(u) {
-                rows[i as usize * width..][..width].copy_from_slice(row);
-            }
-        };
+        // Without a gradient, the row of padding is a stopped value.
         let live = distinct.live().len();
-        (0..live).for_each(|u| copy(u, distinct.row(u, &x)));
-        if live < distinct.ids.len() {
-            // Without a gradient, the row of padding is a stopped value.
-            let row = || distinct.row(live, &x).to_vec();
-            copy(live, &self.tape().freeze("padding", &[width], row));
-        }
+        let row = || distinct.row(live, &x).to_vec();
+        let padded = live < distinct.ids.len();
+        let padding = padded.then(|| self.tape().freeze("padding", &[width], row));
+        parallel::for_each_chunk(y.data_mut(), CHUNK * width, |i, y| {
+            for (y, &slot) in y.chunks_exact_mut(width.max(1)).zip(&distinct.slots[i * CHUNK..]) {
+                let stopped = padding.as_deref().filter(|_| slot as usize == live);
+                y.copy_from_slice(stopped.unwrap_or_else(|| distinct.row(slot as usize, &x)));
+            }
+        });
         distinct.spoil_outside(&mut y);
         let [y] = self.tape().record(GatherRows { distinct }, &[self], [y]);
         y
     }
 }
+
+/// Rows of a piece of work.
+const CHUNK: usize = 64;
 
 struct GatherRows {
     distinct: Distinct,

@@ -47,20 +47,24 @@ impl<'t, T: Real> Var<'t, T> {
 struct Segments {
     /// All rows, in order.
     rows: Buffer<u32>,
+    /// The segment of each row.
+    of_rows: Buffer<u32>,
     /// Where each segment's rows end.
     ends: Buffer<u32>,
 }
 
 impl Segments {
     fn new(pool: &Pool<u32>, lengths: &[usize]) -> Segments {
-        let (mut ends, mut total) = (pool.take(lengths.len()), 0);
-        for (end, &length) in ends.iter_mut().zip(lengths) {
-            total += length;
-            *end = total as u32;
-        }
-        let mut rows = pool.take(total);
+        let total = lengths.iter().sum();
+        let [mut rows, mut of_rows] = [(); 2].map(|()| pool.take(total));
         rows.iter_mut().zip(0..).for_each(|(row, i)| *row = i);
-        Segments { rows, ends }
+        let (mut ends, mut start) = (pool.take(lengths.len()), 0);
+        for (s, (end, &length)) in (0..).zip(ends.iter_mut().zip(lengths)) {
+            of_rows[start..start + length].fill(s);
+            start += length;
+            *end = start as u32;
+        }
+        Segments { rows, of_rows, ends }
     }
 
     fn rows(&self, s: usize) -> &[u32] {
@@ -81,6 +85,9 @@ fn mean_of_rows<S: Simd, T: Real>(_: S, x: &Tensor<T>, rows: &[u32], y: &mut [T]
     y.iter_mut().for_each(|y| *y /= count);
 }
 
+/// Rows of a piece of work.
+const CHUNK: usize = 64;
+
 struct SegmentMean {
     segments: Segments,
 }
@@ -88,18 +95,19 @@ impl<T: Real> Op<T> for SegmentMean {
     fn backward(&self, ctx: &mut Context<'_, T>) {
         // dx[i] = dy[s] / the length of s, for every row i of segment s
         let Some(dy) = ctx.output_grad(0) else { return };
-        let d = dy.shape()[1];
-        let mut dx = ctx.uninit(ctx.input(0).shape());
-        let mut rest = dx.data_mut();
-        for (s, dy) in dy.rows().enumerate() {
-            let rows = self.segments.rows(s).len();
-            let (dx, after) = rest.split_at_mut(rows * d);
-            if let Some((first, others)) = dx.split_at_mut_checked(d).filter(|_| rows > 0) {
-                first.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = dy / T::from_usize(rows));
-                others.chunks_exact_mut(d.max(1)).for_each(|dx| dx.copy_from_slice(first));
-            }
-            rest = after;
+        let (d, segments) = (dy.shape()[1], &self.segments);
+        let mut shares = ctx.uninit(dy.shape());
+        let rows = shares.data_mut().chunks_exact_mut(d.max(1)).zip(dy.rows());
+        for (s, (share, dy)) in rows.enumerate() {
+            let length = T::from_usize(segments.rows(s).len().max(1));
+            share.iter_mut().zip(dy).for_each(|(share, &dy)| *share = dy / length);
         }
+        let mut dx = ctx.uninit(ctx.input(0).shape());
+        parallel::for_each_chunk(dx.data_mut(), CHUNK * d, |i, dx| {
+            for (dx, &s) in dx.chunks_exact_mut(d.max(1)).zip(&segments.of_rows[i * CHUNK..]) {
+                dx.copy_from_slice(&shares.data()[s as usize * d..][..d]);
+            }
+        });
         ctx.add(0, dx);
     }
 }
