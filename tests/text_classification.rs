@@ -3,8 +3,11 @@
 
 mod program;
 
+use dpq::io::{StoredTensor, save_tensors};
+use dpq::{CodeTable, CompactEmbedding, DpqConfig, Params, Tensor};
 use program::{program, refusal, stdout};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -216,6 +219,30 @@ fn a_small_file_labels_as_what_was_trained_and_is_refused_when_damaged() {
     let message = refusal(&few, &folder);
     assert_eq!(message, "error: max-bytes = 5000: expected enough for the layers and a few words");
     assert_eq!(fs::read(&file).unwrap(), whole);
+}
+
+#[test]
+fn a_file_is_refused_before_room_is_made_for_what_it_does_not_hold() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("wide");
+    // The row of the unknown word, so wide that the hidden layer above it would take 40 GB.
+    let values = Tensor::<f32>::zeros([1, 2, 100_000]);
+    let table = CompactEmbedding::new(DpqConfig::sx(1, 2), CodeTable::pack(&[0], 1, 2), values);
+    let no_words = vec![3, 0];
+    let tensors = BTreeMap::from([
+        ("embedding".to_string(), StoredTensor::from_bytes(table.unwrap().to_bytes())),
+        ("layers".to_string(), StoredTensor::from_bytes(Params::<f32>::new().to_bytes())),
+        ("words".to_string(), StoredTensor::from_bytes(no_words)),
+    ]);
+    let metadata = [("format", "dpq text classifier 1"), ("labels", r#"["a"]"#), ("pairs", "0")];
+    save_tensors(&file, &tensors, &metadata).unwrap();
+    let mut command = Command::new(program("text_classification"));
+    let message = refusal(&command.arg("predict").arg(&file).output().unwrap(), &folder);
+    assert!(message.starts_with("error: wide: found layers: "), "{message}");
+    assert!(
+        message.ends_with("for width 100000, expected all layers of a classifier"),
+        "{message}"
+    );
 }
 
 #[test]

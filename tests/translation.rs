@@ -6,6 +6,8 @@ mod bleu;
 mod program;
 
 use bleu::bleu;
+use dpq::Tensor;
+use dpq::io::{StoredTensor, save_tensors};
 use program::{program, refusal, stdout};
 use serde_json::Value;
 use std::fs;
@@ -160,6 +162,30 @@ fn what_is_saved_translates_and_is_refused_when_damaged() {
     }
     let report = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(report.contains("BLEU over epochs") && report.contains("Attention"));
+}
+
+#[test]
+fn a_file_is_refused_before_room_is_made_for_what_it_does_not_hold() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("wide");
+    let words = || StoredTensor::from_bytes(b"<s>\n</s>\n<unk>".to_vec());
+    let numbers = |shape: [usize; 2]| StoredTensor::from_tensor(&Tensor::<f32>::zeros(shape));
+    // So many units that the layers would take terabytes.
+    let tensors = [
+        ("source.words", words()),
+        ("target.words", words()),
+        ("source.weight", numbers([3, 1])),
+        ("target.weight", numbers([3, 2])),
+        ("out", numbers([300_000, 3])),
+    ];
+    let tensors = tensors.map(|(name, tensor)| (name.to_string(), tensor)).into();
+    save_tensors(&file, &tensors, &[("format", "dpq translator 1")]).unwrap();
+    let mut command = Command::new(program("translation"));
+    let message = refusal(&command.arg("translate").arg(&file).output().unwrap(), &folder);
+    assert_eq!(
+        message,
+        "error: wide: found 900037 numbers for 300000 units and rows of [1, 2], expected all layers of a translator"
+    );
 }
 
 #[test]

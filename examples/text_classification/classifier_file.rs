@@ -128,17 +128,25 @@ impl Classifier {
             .map_err(|error| refuse(format!("labels: {error}"), "a list of labels"))?;
         let pairs = field("pairs");
         let pairs = pairs.parse().map_err(|_| refuse(format!("pairs {pairs:?}"), "a number"))?;
+        let table = Compact::from_bytes(part("embedding")?).map_err(damaged("embedding"))?;
         let words = unpacked(part("words")?)
             .ok_or_else(|| refuse("words that cannot be unpacked".into(), "a classifier"))?;
-        let features = Features::new(words, pairs);
-        let table = Compact::from_bytes(part("embedding")?).map_err(damaged("embedding"))?;
-        if labels.is_empty() || table.vocabulary() != features.len() {
-            let (rows, features, labels) = (table.vocabulary(), features.len(), labels.len());
-            let found = format!("{rows} rows for {features} features, {labels} labels");
+        let words = || words.split('\n').filter(|word| !word.is_empty());
+        // Before room is made for what the file does not hold.
+        let (rows, features, classes) =
+            (table.vocabulary(), Features::count(words().count(), pairs), labels.len());
+        if classes == 0 || rows != features {
+            let found = format!("{rows} rows for {features} features, {classes} labels");
             return Err(refuse(found, "a row for each feature, and a label").into());
         }
+        let (width, bytes) = (table.width(), part("layers")?);
+        if width.saturating_mul(width + classes) > bytes.len() {
+            let found = format!("layers: {} bytes for width {width}", bytes.len());
+            return Err(refuse(found, "all layers of a classifier").into());
+        }
+        let features = Features::new(words().map(String::from).collect(), pairs);
         let (model, mut params) = layers(&table, labels.len());
-        params.load_bytes(part("layers")?).map_err(damaged("layers"))?;
+        params.load_bytes(bytes).map_err(damaged("layers"))?;
         Ok(Classifier { features, labels, table, model, params })
     }
 }
@@ -160,8 +168,8 @@ pub fn packed(words: &[String]) -> Vec<u8> {
     packed
 }
 
-fn unpacked(bytes: &[u8]) -> Option<Vec<String>> {
+fn unpacked(bytes: &[u8]) -> Option<String> {
     let mut text = String::new();
     DeflateDecoder::new(bytes).take(MOST_BYTES).read_to_string(&mut text).ok()?;
-    Some(text.split('\n').filter(|word| !word.is_empty()).map(String::from).collect())
+    Some(text)
 }

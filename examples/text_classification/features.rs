@@ -38,7 +38,12 @@ impl Features {
 
     /// How many ids there are.
     pub fn len(&self) -> usize {
-        self.words.len() + 1 + self.buckets as usize
+        Features::count(self.words.len(), self.buckets)
+    }
+
+    /// How many ids so many words and buckets have.
+    pub fn count(words: usize, buckets: u32) -> usize {
+        words + 1 + buckets as usize
     }
 
     pub fn words(&self) -> &[String] {

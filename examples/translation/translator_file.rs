@@ -110,6 +110,15 @@ impl Saved {
             let found = format!("out of shape {shape:?}");
             return Err(refuse(found, &format!("a column for each of {count} words")).into());
         };
+        // Before room is made for what the file does not hold.
+        let held: usize =
+            tensors.values().map(|tensor| tensor.shape().iter().product::<usize>()).sum();
+        let widths = [&source, &target].map(|embedding| embedding.width());
+        let inputs = widths.iter().fold(units, |sum, &width| sum.saturating_add(width));
+        if units.saturating_mul(inputs) > held {
+            let found = format!("{held} numbers for {units} units and rows of {widths:?}");
+            return Err(refuse(found, "all layers of a translator").into());
+        }
         let config = TranslatorConfig { units, dropout: 0.0, start: Words::START, end: Words::END };
         let model = Translator::new(params.root(), source, target, config);
         for id in params.ids() {

@@ -1,9 +1,41 @@
 //! Writes seeds/: small valid files of every kind, and texts that a reader meets.
 
+#[path = "../../examples/text_classification/classifier_file.rs"]
+#[allow(dead_code, reason = "the example uses all of it")]
+mod classifier_file;
+#[path = "../../examples/common"]
+#[allow(dead_code, reason = "the examples use all of it")]
+mod common {
+    pub mod arguments;
+    pub mod embeddings;
+    pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+}
+#[path = "../../examples/text_classification/features.rs"]
+#[allow(dead_code, reason = "the example uses all of it")]
+mod features;
+#[path = "../../examples/common/input.rs"]
+#[allow(dead_code, reason = "the example uses all of it")]
+mod input;
+#[path = "../../examples/translation/sentences.rs"]
+#[allow(dead_code, reason = "the example uses all of it")]
+mod sentences;
+#[path = "../../examples/translation/translator_file.rs"]
+#[allow(dead_code, reason = "the example uses all of it")]
+mod translator_file;
+
+use classifier_file::Classifier;
+use common::embeddings::{Named, Rows, Table};
+use dpq::nn::{TextClassifier, TextClassifierConfig, Translator, TranslatorConfig};
 use dpq::pq::{Compression, Form};
-use dpq::{CodeTable, CompactEmbedding, DpqConfig, Params, Real, Tensor};
+use dpq::{CodeTable, CompactEmbedding, DpqConfig, FullEmbedding, Params, Real, Tensor};
+use features::Features;
+use sentences::Words;
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
+
+/// Texts that a classifier labels at a time.
+const BATCH: usize = 64;
 
 fn main() {
     for form in [Form::Sx, Form::Vq] {
@@ -33,6 +65,16 @@ fn main() {
     for (name, bytes) in tables() {
         write("tables", name, &bytes);
     }
+    let path = std::env::temp_dir().join("dpq-seeds");
+    for (name, buckets) in [("words", 0), ("pairs", 2)] {
+        classifier(buckets).save(&path).expect("a file");
+        write("classifier", name, &fs::read(&path).expect("a file"));
+    }
+    for (name, compact) in [("compact", true), ("full", false)] {
+        save_translator(&path, compact);
+        write("translator", name, &fs::read(&path).expect("a file"));
+    }
+    fs::remove_file(path).expect("a file");
 
     let mut params = Params::<f32>::new();
     params.add("a.weight", Tensor::from([[0.5, 1.5], [2.5, 3.5]]));
@@ -104,6 +146,39 @@ fn tables() -> Vec<(&'static str, Vec<u8>)> {
         ("word2vec-text", format!("3 2\n{text}").into_bytes()),
         ("word2vec", binary),
     ]
+}
+
+/// A classifier of three features, two of which are buckets of pairs or else words.
+fn classifier(buckets: u32) -> Classifier {
+    let words = ["cat", "dog"].map(String::from).into_iter().skip(buckets as usize).collect();
+    let (table, mut trained) = (table::<f32>(DpqConfig::sx(2, 5)), Params::new());
+    let config = TextClassifierConfig { classes: 2, hidden: true, dropout: 0.0, word_dropout: 0.0 };
+    TextClassifier::new(trained.root(), Box::new(table.clone()), config);
+    let labels = ["animals", "other"].map(String::from).to_vec();
+    Classifier::new(Features::new(words, buckets), labels, table, &trained)
+}
+
+/// A translator of two units, of three words and four.
+fn save_translator(path: &Path, compact: bool) {
+    let words = |more: &[&str]| {
+        let special = ["<s>", "</s>", "<unk>"].into_iter();
+        Words::new(special.chain(more.iter().copied()).map(String::from).collect())
+    };
+    let [source, target] = [words(&[]), words(&["a"])];
+    let mut params = Params::new();
+    let mut full = |name: &'static str, vocabulary, width| {
+        let table = FullEmbedding::new(params.scope(name), vocabulary, width);
+        let id = table.table();
+        let rows: Rows = Rc::new(move |params: &Params<f32>| params.get(id).clone());
+        (Box::new(table), Named { name, vocabulary, table: Table::Rows(rows, 0) })
+    };
+    let ((a, mut first), (b, second)) = (full("source", 3, 4), full("target", 4, 2));
+    if compact {
+        first.table = Table::Compact(Rc::new(|_| Ok(table(DpqConfig::vq(2, 5)))));
+    }
+    let config = TranslatorConfig { units: 2, dropout: 0.0, start: Words::START, end: Words::END };
+    Translator::new(params.root(), a, b, config);
+    translator_file::save(path, [&source, &target], &[first, second], &params).expect("a file");
 }
 
 /// Three rows of four elements.

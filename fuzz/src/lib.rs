@@ -1,7 +1,8 @@
-//! What the targets share: how much memory a call takes, and how a binary file is mutated.
+//! What the targets share: how much memory a call takes, a file to read, and how a binary one is mutated.
 
 use libfuzzer_sys::fuzzer_mutate;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -66,6 +67,15 @@ pub fn read_text<'a, R>(text: &'a [u8], read: impl FnOnce(&'a [u8]) -> R) -> R {
     let (result, taken) = measured(|| read(text));
     assert!(taken.peak <= 80 * text.len() + 10240, "{taken:?} for {}", text.len());
     result
+}
+
+/// A file that holds these bytes, until the next call; in memory, where the system has such a folder.
+pub fn file_of(bytes: &[u8]) -> PathBuf {
+    let folder = PathBuf::from("/dev/shm");
+    let folder = if folder.is_dir() { folder } else { std::env::temp_dir() };
+    let path = folder.join(format!("dpq-fuzz-{}", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    path
 }
 
 /// Mutates a binary file in the first `size` of `bytes`. Mostly the length of its header is then made to

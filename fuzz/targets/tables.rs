@@ -9,7 +9,6 @@ mod input;
 use clap::Parser;
 use input::{Input, Reading};
 use libfuzzer_sys::fuzz_target;
-use std::path::PathBuf;
 
 /// As in the command.
 pub type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -21,11 +20,7 @@ struct Arguments {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    // In memory, where the system has such a folder.
-    let folder = PathBuf::from("/dev/shm");
-    let folder = if folder.is_dir() { folder } else { std::env::temp_dir() };
-    let path = folder.join(format!("dpq-fuzz-{}", std::process::id()));
-    std::fs::write(&path, bytes).unwrap();
+    let path = dpq_fuzz::file_of(bytes);
     for flags in [&["fuzz"][..], &["fuzz", "--no-words"]] {
         let reading = Arguments::parse_from(flags).reading;
         let Ok(table) = Input::open(&path, &reading) else { continue };

@@ -11,7 +11,8 @@ fuzz_mutator!(|bytes: &mut [u8], size: usize, max_size: usize, seed: u32| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok((tensors, metadata)) = read_file(bytes, 2, |bytes| tensors_from_bytes("".as_ref(), bytes))
+    let Ok((tensors, metadata)) =
+        read_file(bytes, 2, |bytes| tensors_from_bytes("".as_ref(), bytes))
     else {
         return;
     };
