@@ -1,41 +1,16 @@
 //! Writes seeds/: small valid files of every kind, and texts that a reader meets.
 
-#[path = "../../examples/text_classification/classifier_file.rs"]
-#[allow(dead_code, reason = "the example uses all of it")]
-mod classifier_file;
-#[path = "../../examples/common"]
-#[allow(dead_code, reason = "the examples use all of it")]
-mod common {
-    pub mod arguments;
-    pub mod embeddings;
-    pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
-}
-#[path = "../../examples/text_classification/features.rs"]
-#[allow(dead_code, reason = "the example uses all of it")]
-mod features;
-#[path = "../../examples/common/input.rs"]
-#[allow(dead_code, reason = "the example uses all of it")]
-mod input;
-#[path = "../../examples/translation/sentences.rs"]
-#[allow(dead_code, reason = "the example uses all of it")]
-mod sentences;
-#[path = "../../examples/translation/translator_file.rs"]
-#[allow(dead_code, reason = "the example uses all of it")]
-mod translator_file;
-
-use classifier_file::Classifier;
-use common::embeddings::{Named, Rows, Table};
 use dpq::nn::{TextClassifier, TextClassifierConfig, Translator, TranslatorConfig};
 use dpq::pq::{Compression, Form};
 use dpq::{CodeTable, CompactEmbedding, DpqConfig, FullEmbedding, Params, Real, Tensor};
-use features::Features;
-use sentences::Words;
+use dpq_fuzz::classifier_file::Classifier;
+use dpq_fuzz::common::embeddings::{Named, Rows, Table};
+use dpq_fuzz::features::Features;
+use dpq_fuzz::sentences::Words;
+use dpq_fuzz::translator_file;
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
-
-/// Texts that a classifier labels at a time.
-const BATCH: usize = 64;
 
 fn main() {
     for form in [Form::Sx, Form::Vq] {

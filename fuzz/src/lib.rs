@@ -1,4 +1,25 @@
-//! What the targets share: how much memory a call takes, a file to read, and how a binary one is mutated.
+//! What the targets share: how much memory a call takes, a file to read, how a binary one is mutated, and
+//! the readers of the examples.
+
+#[path = "../../examples/text_classification/classifier_file.rs"]
+pub mod classifier_file;
+#[path = "../../examples/common"]
+pub mod common {
+    pub mod arguments;
+    pub mod embeddings;
+    pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+}
+#[path = "../../examples/text_classification/features.rs"]
+pub mod features;
+#[path = "../../examples/common/input.rs"]
+pub mod input;
+#[path = "../../examples/translation/sentences.rs"]
+pub mod sentences;
+#[path = "../../examples/translation/translator_file.rs"]
+pub mod translator_file;
+
+/// Texts that a classifier labels at a time.
+const BATCH: usize = 2;
 
 use libfuzzer_sys::fuzzer_mutate;
 use std::alloc::{GlobalAlloc, Layout, System};

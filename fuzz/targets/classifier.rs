@@ -1,26 +1,7 @@
 //! What `text_classification --max-bytes` writes: a classifier that can be read labels every text.
 #![no_main]
 
-#[path = "../../examples/text_classification/classifier_file.rs"]
-#[allow(dead_code, reason = "the example uses all of it")]
-mod classifier_file;
-#[path = "../../examples/text_classification/features.rs"]
-#[allow(dead_code, reason = "the example uses all of it")]
-mod features;
-
-/// As in the example.
-mod common {
-    pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
-
-    pub mod embeddings {
-        pub type Compact = dpq::CompactEmbedding<f32>;
-    }
-}
-
-/// Texts that are labelled at a time.
-const BATCH: usize = 2;
-
-use classifier_file::Classifier;
+use dpq_fuzz::classifier_file::Classifier;
 use dpq_fuzz::{file_of, mutate_file};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
