@@ -85,6 +85,7 @@ pub(super) fn cases() -> Vec<crate::strategies::Case> {
 
 #[cfg(test)]
 mod tests {
+    use crate::ops::Ids;
     use crate::tape::{Gradient, Tape};
     use crate::tensor::Tensor;
 
@@ -98,6 +99,19 @@ mod tests {
         let Some(Gradient::Rows(rows)) = grads.get(table) else { panic!("dense") };
         assert_eq!(&rows.ids[..], &[2, 0]);
         assert_eq!(rows.rows, Tensor::from([[2.0, 2.0], [1.0, 1.0]]));
+    }
+
+    #[test]
+    fn many_rows_are_those_of_their_ids_padding_too() {
+        let ids: Vec<u32> = (0..300).map(|i| i * i % 7).collect();
+        let table = Tensor::from_fn([7, 3], |i| i as f64);
+        for padding in [None, Some(4)] {
+            let tape = Tape::new();
+            let y = tape.leaf(table.clone()).gather_rows(Ids { ids: &ids, padding }).value();
+            let expected: Vec<f64> =
+                ids.iter().flat_map(|&id| (0..3).map(move |j| f64::from(id * 3 + j))).collect();
+            assert_eq!(y.data(), expected);
+        }
     }
 
     #[test]

@@ -143,6 +143,21 @@ mod tests {
     }
 
     #[test]
+    fn many_rows_have_the_gradient_of_their_segment() {
+        let lengths = [100, 0, 31, 200];
+        let tape = Tape::new();
+        let x = tape.leaf(Tensor::<f64>::zeros([331, 2]));
+        let slopes = Tensor::from_fn([4, 2], |i| i as f64 + 1.0);
+        let grads = tape.backward((x.segment_mean(&lengths) * tape.constant(slopes.clone())).sum());
+        let dx = grads.unwrap().get(x).unwrap().to_dense();
+        let segments = (0..4).flat_map(|s| vec![s; lengths[s]]);
+        for (dx, s) in dx.rows().zip(segments) {
+            let length = lengths[s] as f64;
+            assert_eq!(dx, [0, 1].map(|j| slopes.data()[s * 2 + j] / length));
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "segment_mean: lengths that add up to 3 for shape [4, 2]")]
     fn lengths_have_to_fit() {
         let tape = Tape::new();
