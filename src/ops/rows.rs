@@ -115,6 +115,17 @@ mod tests {
     }
 
     #[test]
+    fn a_table_without_rows_fails_the_pass_too_and_gives_no_numbers() {
+        let tape = Tape::new();
+        let y = tape.leaf(Tensor::<f32>::zeros([0, 2])).gather_rows(&[0]);
+        assert!(y.value().data().iter().all(|y| y.is_nan()));
+        assert_eq!(
+            tape.backward(y.sum()).unwrap_err().to_string(),
+            "id 0 is outside the vocabulary: expected 0..0"
+        );
+    }
+
+    #[test]
     fn an_id_outside_the_table_fails_the_pass() {
         let tape = Tape::new();
         let loss = tape.leaf(Tensor::<f32>::zeros([3, 2])).gather_rows(&[1, 7]).sum();
