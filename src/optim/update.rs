@@ -97,19 +97,15 @@ mod tests {
     use super::*;
     use crate::tensor::Tensor;
 
-    #[test]
-    fn every_element_that_has_a_gradient_is_updated_once_whatever_the_threads() {
-        const HEIGHT: usize = 1503;
-        const WIDTH: usize = 101;
-        // Some rows, each once, in no order; enough of them for several pieces.
-        let ids: Vec<u32> = (0..900).map(|i| i * 7 % HEIGHT as u32).collect();
-        let dp = Tensor::from_fn([ids.len(), WIDTH], |i| i as f64 + 1.0);
-        let rows = Rows { ids: ids.into(), rows: dp, height: HEIGHT };
-        let gradient = Gradient::Rows(rows);
+    /// Of `count` rows of a table, each once, in no order.
+    fn check(height: usize, width: usize, count: u32) {
+        let ids: Vec<u32> = (0..count).map(|i| i * 7 % height as u32).collect();
+        let dp = Tensor::from_fn([ids.len(), width], |i| i as f64 + 1.0);
+        let gradient = Gradient::Rows(Rows { ids: ids.into(), rows: dp, height });
         let dense = Gradient::Dense(gradient.to_dense());
         for threads in [1, 2, 3] {
             for gradient in [&gradient, &dense] {
-                let [mut x, mut y] = [1.0, 2.0].map(|start| vec![start; HEIGHT * WIDTH]);
+                let [mut x, mut y] = [1.0, 2.0].map(|start| vec![start; height * width]);
                 parallel::with_threads(threads, || {
                     let f = |[x, y]: [&mut f64; 2], dp: f64| {
                         *x += dp;
@@ -122,5 +118,12 @@ mod tests {
                 assert!(y.iter().zip(expected.data()).all(|(y, dp)| *y == 2.0 - dp));
             }
         }
+    }
+
+    #[test]
+    fn every_element_that_has_a_gradient_is_updated_once_whatever_the_threads() {
+        // Enough rows for several pieces; rows that are each more than a piece.
+        check(1503, 101, 900);
+        check(5, CHUNK + 1, 3);
     }
 }
