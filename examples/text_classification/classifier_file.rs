@@ -145,7 +145,7 @@ impl Classifier {
             return Err(refuse(found, "all layers of a classifier").into());
         }
         let features = Features::new(words().map(String::from).collect(), pairs);
-        let (model, mut params) = layers(&table, labels.len());
+        let (model, mut params) = layers(&table, classes);
         params.load_bytes(bytes).map_err(damaged("layers"))?;
         Ok(Classifier { features, labels, table, model, params })
     }

@@ -125,7 +125,7 @@ impl Distinct {
 }
 
 /// Rows of a piece of work.
-const CHUNK: usize = 64;
+pub(super) const CHUNK: usize = 64;
 
 /// For every position the first one that holds the same id.
 fn first_occurrences(pool: &Pool<u32>, ids: &[u32]) -> Buffer<u32> {

@@ -1,6 +1,6 @@
 //! Rows of a matrix, by id.
 
-use super::distinct::Distinct;
+use super::distinct::{CHUNK, Distinct};
 use super::ids::Ids;
 use crate::parallel;
 use crate::real::Real;
@@ -41,9 +41,6 @@ impl<'t, T: Real> Var<'t, T> {
         y
     }
 }
-
-/// Rows of a piece of work.
-const CHUNK: usize = 64;
 
 struct GatherRows {
     distinct: Distinct,

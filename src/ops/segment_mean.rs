@@ -1,6 +1,6 @@
 //! Means over segments: sequences of different lengths, one after the other, without padding.
 
-use super::distinct::sum_rows;
+use super::distinct::{CHUNK, sum_rows};
 use crate::kernels::dispatch::dispatch;
 use crate::parallel;
 use crate::real::Real;
@@ -84,9 +84,6 @@ fn mean_of_rows<S: Simd, T: Real>(_: S, x: &Tensor<T>, rows: &[u32], y: &mut [T]
     let count = T::from_usize(rows.len());
     y.iter_mut().for_each(|y| *y /= count);
 }
-
-/// Rows of a piece of work.
-const CHUNK: usize = 64;
 
 struct SegmentMean {
     segments: Segments,

@@ -20,9 +20,8 @@ pub(super) fn update<T: Real, const N: usize>(
     match gradient {
         Gradient::Dense(dp) => update_all(tensors, dp.data(), f),
         Gradient::Rows(rows) => {
-            order.clear();
-            order.extend(0..rows.ids.len() as u32);
-            order.sort_unstable_by_key(|&i| rows.ids[i as usize]);
+            order.resize(rows.ids.len(), 0);
+            rows.increasing(order);
             update_rows(tensors, 0, rows, order, f);
         }
     }

@@ -123,7 +123,10 @@ impl<T: Real> Params<T> {
 
     #[track_caller]
     fn params_mut<const N: usize>(&mut self, ids: [ParamId; N]) -> [&mut Param<T>; N] {
-        ids.iter().for_each(|&id| _ = self.param(id));
+        // No closures: a panic is at the caller's line.
+        for id in ids {
+            self.param(id);
+        }
         self.params.get_disjoint_mut(ids.map(|id| id.index)).expect("different parameters")
     }
 
@@ -185,7 +188,6 @@ impl<T: Real> Params<T> {
     #[track_caller]
     pub(crate) fn write_each<const N: usize>(&mut self, ids: [ParamId; N]) -> [&mut [T]; N] {
         let mut params = self.params_mut(ids);
-        // No closures: a panic is at the caller's line.
         for Param { name, value, .. } in &mut params {
             assert!(
                 value.unique_mut().is_some(),

@@ -37,12 +37,10 @@ impl<T: Real> Rows<T> {
         dense
     }
 
-    /// The rows in the order of their ids.
-    fn increasing(&self, pool: &Pool<u32>) -> Buffer<u32> {
-        let mut order = pool.take(self.ids.len());
-        order.iter_mut().enumerate().for_each(|(i, row)| *row = i as u32);
+    /// order <- the rows in the order of their ids.
+    pub(crate) fn increasing(&self, order: &mut [u32]) {
+        order.iter_mut().zip(0..).for_each(|(row, i)| *row = i);
         order.sort_unstable_by_key(|&row| self.ids[row as usize]);
-        order
     }
 
     /// The id and the row that come at a place of an order; past its end an id above all others.
@@ -61,7 +59,11 @@ impl<T: Real> Rows<T> {
 
     /// The sum of two: both sides' rows in the order of their ids, equal ids added.
     fn merge(self, other: Rows<T>, ids: &Pool<u32>, rows: &Pool<T>) -> Rows<T> {
-        let (left, right) = (self.increasing(ids), other.increasing(ids));
+        let [left, right] = [&self, &other].map(|rows| {
+            let mut order = ids.take(rows.ids.len());
+            rows.increasing(&mut order);
+            order
+        });
         let (width, bound) = (self.rows.shape()[1], left.len() + right.len());
         let (mut ids, mut sums) = (ids.take(bound), rows.take(bound * width));
         let (mut i, mut j, mut n) = (0, 0, 0);

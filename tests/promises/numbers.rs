@@ -239,6 +239,20 @@ fn a_row_that_comes_up_very_often_and_a_bias_keep_their_digits() {
 }
 
 #[test]
+fn parameters_of_others_and_shared_ones_are_not_written_to() {
+    let (mut own, mut others) = (Params::new(), Params::new());
+    let [x, y] = [&mut own, &mut others].map(|params| params.add("x", Tensor::from([1.0_f32])));
+    let value = || Tensor::from([2.0]);
+    assert!(refusal(|| own.write(y)[0] = 2.0).ends_with("is of other Params"));
+    assert!(refusal(|| own.set(y, value())).ends_with("is of other Params"));
+    let _kept = own.get(x).clone();
+    assert!(refusal(|| own.write(x)[0] = 2.0).starts_with("parameter x is shared"));
+    own.set(x, value());
+    own.write(x)[0] += 1.0;
+    assert_eq!(own.get(x).data(), [3.0]);
+}
+
+#[test]
 fn an_optimiser_of_other_parameters_and_a_state_of_other_shapes_are_refused() {
     let (mut first, _, grads) = slopes(&[1.0]);
     let (mut second, _, others) = slopes(&[1.0]);
